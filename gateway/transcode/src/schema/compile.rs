@@ -1,0 +1,251 @@
+//! From descriptors to tables.
+
+use std::collections::HashMap;
+
+use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, Syntax};
+
+use super::{
+    MessageId, Schema, rules,
+    table::{
+        Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables,
+    },
+};
+use crate::{
+    binding::BindingId,
+    error::{Problem, ProblemKind},
+    method::{Content, Idempotency, Method, MethodId},
+    path::FieldPath,
+    text,
+    wire::{LEN, Tag},
+};
+
+/// The seen bits of a message must fit the slots.
+const MAX_FIELDS: usize = 0xfff0;
+
+pub(crate) fn compile(pool: &DescriptorPool) -> (Schema, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let tables = Compiler::default().run(pool, &mut problems);
+    let mut methods = Vec::new();
+    for service in pool.services() {
+        let service_deprecated =
+            service.service_descriptor_proto().options.as_ref().is_some_and(|o| o.deprecated());
+        for descriptor in service.methods() {
+            let id = MethodId(u32::try_from(methods.len()).unwrap_or(NONE));
+            let input = message_id(&tables, &descriptor.input());
+            let output = message_id(&tables, &descriptor.output());
+            let options = descriptor.method_descriptor_proto().options.as_ref();
+            methods.push(Method {
+                id,
+                path: format!("/{}/{}", service.full_name(), descriptor.name()).into(),
+                input,
+                output,
+                idempotency: match options.and_then(|options| options.idempotency_level) {
+                    Some(1) => Idempotency::NoSideEffects,
+                    Some(2) => Idempotency::Idempotent,
+                    _ => Idempotency::Unknown,
+                },
+                deprecated: service_deprecated
+                    || options.is_some_and(|options| options.deprecated()),
+                bindings: Vec::new(),
+                rpc: BindingId(NONE),
+                request_id: text_field(&tables, input, "request_id"),
+                etag: text_field(&tables, input, "etag")
+                    .or_else(|| resource_etag(&tables, &descriptor.input())),
+                output_etag: text_field(&tables, output, "etag"),
+                next_page_token: text_field(&tables, output, "next_page_token"),
+                input_content: content(&descriptor.input()),
+                output_content: content(&descriptor.output()),
+                descriptor,
+            });
+        }
+    }
+    let (bindings, trie) = rules::bind(pool, &tables, &mut methods, &mut problems);
+    (Schema::assemble(pool.clone(), tables, methods, bindings, trie), problems)
+}
+
+fn message_id(tables: &Tables, message: &MessageDescriptor) -> MessageId {
+    // Every message of the pool has a table.
+    MessageId(tables.find(message.full_name()).unwrap_or(0))
+}
+
+/// A singular string field directly below a message.
+fn text_field(tables: &Tables, message: MessageId, name: &str) -> Option<FieldPath> {
+    let table = tables.message(message.0);
+    let field = table.field(table.slot_by_name(name.as_bytes())?);
+    let fits = field.is_singular() && field.kind == Kind::Scalar(Scalar::String);
+    fits.then(|| FieldPath::resolve(tables, message.0, name)).flatten()
+}
+
+/// `etag` of the one message field of a request that has an `etag`.
+fn resource_etag(tables: &Tables, input: &MessageDescriptor) -> Option<FieldPath> {
+    let mut found =
+        input.fields().filter(|field| !field.is_list() && !field.is_map()).filter_map(|field| {
+            let kind = field.kind();
+            let resource = kind.as_message()?;
+            text_field(tables, message_id(tables, resource), "etag")?;
+            FieldPath::resolve(
+                tables,
+                message_id(tables, input).0,
+                &format!("{}.etag", field.name()),
+            )
+        });
+    found.next().filter(|_| found.next().is_none())
+}
+
+fn content(message: &MessageDescriptor) -> Content {
+    match message.full_name() {
+        "google.api.HttpBody" => Content::HttpBody,
+        "google.longrunning.Operation" => Content::Operation,
+        _ => Content::Message,
+    }
+}
+
+#[derive(Default)]
+struct Compiler {
+    tables: Tables,
+    enums: HashMap<String, u32>,
+}
+
+impl Compiler {
+    fn run(mut self, pool: &DescriptorPool, problems: &mut Vec<Problem>) -> Tables {
+        for (id, found) in (0..).zip(pool.all_enums()) {
+            self.enums.insert(found.full_name().into(), id);
+            self.tables.enums.push(enumeration(&found));
+        }
+        let messages: Vec<_> = pool.all_messages().collect();
+        for (id, message) in (0..).zip(&messages) {
+            self.tables.names.insert(message.full_name().into(), id);
+        }
+        for message in &messages {
+            if message.fields().len() > MAX_FIELDS {
+                problems.push(Problem {
+                    kind: ProblemKind::TooLarge,
+                    places: vec![message.full_name().into()],
+                    message: format!("a message has at most {MAX_FIELDS} fields"),
+                });
+            }
+            let table = self.message(message);
+            self.tables.messages.push(table);
+        }
+        self.tables
+    }
+
+    fn message(&mut self, message: &MessageDescriptor) -> MessageTable {
+        let mut descriptors: Vec<_> = message.fields().take(MAX_FIELDS).collect();
+        descriptors.sort_by_key(FieldDescriptor::number);
+        let oneofs: Vec<_> = message.oneofs().filter(|oneof| !oneof.is_synthetic()).collect();
+        let count = u32::try_from(descriptors.len()).unwrap_or(NONE);
+        let fields = descriptors.iter().map(|field| {
+            let oneof = field
+                .containing_oneof()
+                .and_then(|oneof| oneofs.iter().position(|other| *other == oneof));
+            let bit = oneof.and_then(|at| u32::try_from(at).ok()).map_or(NONE, |at| count + at);
+            self.field(field, bit)
+        });
+        let fields = fields.collect();
+        let kind = self.message_kind(message, false);
+        MessageTable::new(
+            message.full_name(),
+            kind,
+            fields,
+            u32::try_from(oneofs.len()).unwrap_or(0),
+        )
+    }
+
+    fn field(&mut self, field: &FieldDescriptor, oneof: u32) -> Field {
+        let kind = self.kind(field);
+        let cardinality = if field.is_map() {
+            let descriptor = field.kind();
+            let entry = descriptor.as_message().map(|entry| EntryTable {
+                key: self.field(&entry.map_entry_key_field(), NONE),
+                value: self.field(&entry.map_entry_value_field(), NONE),
+            });
+            let id = u32::try_from(self.tables.entries.len()).unwrap_or(NONE);
+            self.tables.entries.extend(entry);
+            Cardinality::Map(id)
+        } else if field.is_list() {
+            Cardinality::List { packed: field.is_packed() && kind.packable() }
+        } else {
+            Cardinality::Singular
+        };
+        let wire_type = match cardinality {
+            Cardinality::List { packed: true } | Cardinality::Map(_) => LEN,
+            _ => kind.wire_type(),
+        };
+        let descriptor = field.kind();
+        let message =
+            descriptor.as_message().filter(|_| !field.is_map()).map(MessageDescriptor::full_name);
+        Field {
+            number: field.number(),
+            tag: Tag::new(field.number(), wire_type),
+            kind,
+            cardinality,
+            message: message.and_then(|name| self.tables.find(name)).unwrap_or(NONE),
+            oneof,
+            presence: field.supports_presence(),
+            json_name: field.json_name().into(),
+            proto_name: field.name().into(),
+            json_key: Key::new(format!(",{}:", text::quoted(field.json_name()))),
+            proto_key: Key::new(format!(",{}:", text::quoted(field.name()))),
+        }
+    }
+
+    fn kind(&self, field: &FieldDescriptor) -> Kind {
+        use prost_reflect::Kind as Type;
+        Kind::Scalar(match field.kind() {
+            Type::Double => Scalar::Double,
+            Type::Float => Scalar::Float,
+            Type::Int32 => Scalar::Int32,
+            Type::Int64 => Scalar::Int64,
+            Type::Uint32 => Scalar::Uint32,
+            Type::Uint64 => Scalar::Uint64,
+            Type::Sint32 => Scalar::Sint32,
+            Type::Sint64 => Scalar::Sint64,
+            Type::Fixed32 => Scalar::Fixed32,
+            Type::Fixed64 => Scalar::Fixed64,
+            Type::Sfixed32 => Scalar::Sfixed32,
+            Type::Sfixed64 => Scalar::Sfixed64,
+            Type::Bool => Scalar::Bool,
+            Type::String => Scalar::String,
+            Type::Bytes => Scalar::Bytes,
+            Type::Enum(found) if found.full_name() == "google.protobuf.NullValue" => {
+                return Kind::NullValue;
+            }
+            Type::Enum(found) => {
+                return Kind::Enum(self.enums.get(found.full_name()).copied().unwrap_or(NONE));
+            }
+            Type::Message(message) => return self.message_kind(&message, field.is_group()),
+        })
+    }
+
+    fn message_kind(&self, message: &MessageDescriptor, group: bool) -> Kind {
+        let id = self.tables.find(message.full_name()).unwrap_or(NONE);
+        match message.full_name() {
+            _ if group => Kind::Group(id),
+            "google.protobuf.Timestamp" => Kind::Timestamp,
+            "google.protobuf.Duration" => Kind::Duration,
+            "google.protobuf.FieldMask" => Kind::FieldMask,
+            "google.protobuf.Struct" => Kind::Struct,
+            "google.protobuf.Value" => Kind::Value,
+            "google.protobuf.ListValue" => Kind::ListValue,
+            "google.protobuf.Any" => Kind::Any,
+            "google.protobuf.DoubleValue" => Kind::Wrapper(Scalar::Double),
+            "google.protobuf.FloatValue" => Kind::Wrapper(Scalar::Float),
+            "google.protobuf.Int64Value" => Kind::Wrapper(Scalar::Int64),
+            "google.protobuf.UInt64Value" => Kind::Wrapper(Scalar::Uint64),
+            "google.protobuf.Int32Value" => Kind::Wrapper(Scalar::Int32),
+            "google.protobuf.UInt32Value" => Kind::Wrapper(Scalar::Uint32),
+            "google.protobuf.BoolValue" => Kind::Wrapper(Scalar::Bool),
+            "google.protobuf.StringValue" => Kind::Wrapper(Scalar::String),
+            "google.protobuf.BytesValue" => Kind::Wrapper(Scalar::Bytes),
+            _ => Kind::Message(id),
+        }
+    }
+}
+
+fn enumeration(found: &EnumDescriptor) -> EnumTable {
+    let values: Vec<_> =
+        found.values().map(|value| (value.number(), value.name().to_owned())).collect();
+    let closed = found.parent_file().syntax() == Syntax::Proto2;
+    EnumTable::new(found.full_name(), &values, closed, found.default_value().number())
+}

@@ -1,0 +1,360 @@
+//! Messages, fields and enums as tables that both directions read.
+
+use std::collections::HashMap;
+
+use crate::{
+    text,
+    wire::{Tag, index},
+};
+
+/// No slot, no oneof, no child.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// All messages and enums of a schema.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) messages: Vec<MessageTable>,
+    pub(crate) enums: Vec<EnumTable>,
+    pub(crate) entries: Vec<EntryTable>,
+    pub(crate) names: HashMap<Box<str>, u32>,
+}
+
+/// A scalar type of protobuf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Sint32,
+    Sint64,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Bool,
+    String,
+    Bytes,
+}
+
+/// What a value is, as far as its JSON goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Scalar(Scalar),
+    Enum(u32),
+    NullValue,
+    /// A message of ordinary JSON, by its table.
+    Message(u32),
+    /// The same between start and end tags.
+    Group(u32),
+    Timestamp,
+    Duration,
+    FieldMask,
+    Struct,
+    Value,
+    ListValue,
+    Any,
+    /// One of the wrappers: a message around one scalar, printed as the scalar.
+    Wrapper(Scalar),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cardinality {
+    Singular,
+    /// A list; `packed` says how it is written, both are read.
+    List {
+        packed: bool,
+    },
+    /// A map, by its entry.
+    Map(u32),
+}
+
+/// A field of a message.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) number: u32,
+    /// The tag as it is written: with packed lists, the one of the whole list.
+    pub(crate) tag: Tag,
+    pub(crate) kind: Kind,
+    pub(crate) cardinality: Cardinality,
+    /// The message table of the value, also where `kind` is a well-known type; else [`NONE`].
+    pub(crate) message: u32,
+    /// The bit of its oneof among the message's seen bits, or [`NONE`].
+    pub(crate) oneof: u32,
+    /// Whether being set to the default differs from not being set.
+    pub(crate) presence: bool,
+    pub(crate) json_name: Box<str>,
+    pub(crate) proto_name: Box<str>,
+    /// `,"jsonName":`, as printed.
+    pub(crate) json_key: Key,
+    /// `,"proto_name":`, as printed.
+    pub(crate) proto_key: Key,
+}
+
+/// The name of a member as it stands in JSON, with its comma and colon.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// The first 32 bytes, for copies of fixed size.
+    pub(crate) head: [u8; 32],
+    pub(crate) length: usize,
+    /// All of it.
+    pub(crate) full: Box<[u8]>,
+}
+
+/// A message.
+#[derive(Debug)]
+pub(crate) struct MessageTable {
+    pub(crate) full_name: Box<str>,
+    /// What its JSON is; [`Kind::Message`] for all but the well-known types.
+    pub(crate) kind: Kind,
+    /// By number; the place is the field's slot.
+    pub(crate) fields: Box<[Field]>,
+    /// Slots by number, for small numbers.
+    dense: Box<[u16]>,
+    /// Fields and oneofs: how many seen bits a parse needs.
+    pub(crate) seen_bits: u32,
+    /// Slots by hash of either name, open addressing; see [`slot_by_name`](Self::slot_by_name).
+    hashed: Box<[u16]>,
+}
+
+/// The entry of a map field.
+#[derive(Debug)]
+pub(crate) struct EntryTable {
+    pub(crate) key: Field,
+    pub(crate) value: Field,
+}
+
+/// An enum.
+#[derive(Debug)]
+pub(crate) struct EnumTable {
+    pub(crate) full_name: Box<str>,
+    /// `"NAME"` by number, for small numbers.
+    dense: Box<[Option<Key>]>,
+    /// `"NAME"` of the other numbers.
+    sparse: HashMap<i32, Key>,
+    by_name: HashMap<Box<str>, i32>,
+    /// proto2: a number without a name counts as an unknown field.
+    pub(crate) closed: bool,
+    /// The number of its first value.
+    pub(crate) default: i32,
+}
+
+const EMPTY: u16 = u16::MAX;
+
+impl Tables {
+    #[inline]
+    pub(crate) fn message(&self, id: u32) -> &MessageTable {
+        &self.messages[index(id)]
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, id: u32) -> &EntryTable {
+        &self.entries[index(id)]
+    }
+
+    #[inline]
+    pub(crate) fn enumeration(&self, id: u32) -> &EnumTable {
+        &self.enums[index(id)]
+    }
+
+    pub(crate) fn find(&self, full_name: &str) -> Option<u32> {
+        self.names.get(full_name).copied()
+    }
+}
+
+impl Scalar {
+    /// The wire type of one value.
+    #[inline]
+    pub(crate) fn wire_type(self) -> u8 {
+        match self {
+            Self::Double | Self::Fixed64 | Self::Sfixed64 => crate::wire::FIXED64,
+            Self::Float | Self::Fixed32 | Self::Sfixed32 => crate::wire::FIXED32,
+            Self::String | Self::Bytes => crate::wire::LEN,
+            _ => crate::wire::VARINT,
+        }
+    }
+}
+
+impl Kind {
+    /// The wire type of one value.
+    #[inline]
+    pub(crate) fn wire_type(self) -> u8 {
+        match self {
+            Self::Scalar(scalar) => scalar.wire_type(),
+            Self::Enum(_) | Self::NullValue => crate::wire::VARINT,
+            Self::Group(_) => crate::wire::START_GROUP,
+            _ => crate::wire::LEN,
+        }
+    }
+
+    /// Whether a list of it may be packed.
+    #[inline]
+    pub(crate) fn packable(self) -> bool {
+        !matches!(self.wire_type(), crate::wire::LEN | crate::wire::START_GROUP)
+    }
+}
+
+impl Field {
+    /// The message table to go on in, where the value has fields of its own.
+    pub(crate) fn child(&self) -> Option<u32> {
+        (self.message != NONE).then_some(self.message)
+    }
+
+    pub(crate) fn is_singular(&self) -> bool {
+        self.cardinality == Cardinality::Singular
+    }
+}
+
+impl Key {
+    pub(crate) fn new(text: String) -> Self {
+        let full = text.into_bytes().into_boxed_slice();
+        let mut head = [0; 32];
+        for (to, from) in head.iter_mut().zip(&full) {
+            *to = *from;
+        }
+        Self { head, length: full.len(), full }
+    }
+}
+
+impl MessageTable {
+    pub(crate) fn new(full_name: &str, kind: Kind, fields: Vec<Field>, oneofs: u32) -> Self {
+        let slots = u32::try_from(fields.len()).unwrap_or(NONE);
+        let reach = 64.max(fields.len() * 4);
+        let highest = fields.iter().map(|field| index(field.number)).filter(|&n| n < reach).max();
+        let mut dense = vec![EMPTY; highest.map_or(0, |n| n + 1)];
+        let mut hashed = vec![EMPTY; (fields.len() * 4).next_power_of_two()];
+        for (slot, field) in (0_u16..).zip(&fields) {
+            if let Some(at) = dense.get_mut(index(field.number)) {
+                *at = slot;
+            }
+            insert(&mut hashed, &field.json_name, slot);
+            if field.proto_name != field.json_name {
+                insert(&mut hashed, &field.proto_name, slot);
+            }
+        }
+        Self {
+            full_name: full_name.into(),
+            kind,
+            fields: fields.into(),
+            dense: dense.into(),
+            seen_bits: slots + oneofs,
+            hashed: hashed.into(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn field(&self, slot: u32) -> &Field {
+        &self.fields[index(slot)]
+    }
+
+    #[inline]
+    pub(crate) fn slot_by_number(&self, number: u32) -> Option<u32> {
+        match self.dense.get(index(number)) {
+            Some(&EMPTY) => None,
+            Some(&slot) => Some(u32::from(slot)),
+            None => self.sparse_slot(number),
+        }
+    }
+
+    fn sparse_slot(&self, number: u32) -> Option<u32> {
+        let slot = self.fields.binary_search_by_key(&number, |field| field.number).ok()?;
+        u32::try_from(slot).ok()
+    }
+
+    /// The slot of a member, by JSON name or proto name.
+    #[inline]
+    pub(crate) fn slot_by_name(&self, name: &[u8]) -> Option<u32> {
+        let mask = self.hashed.len() - 1;
+        let mut at = hash(name) & mask;
+        loop {
+            let slot = *self.hashed.get(at)?;
+            if slot == EMPTY {
+                return None;
+            }
+            let field = self.fields.get(usize::from(slot))?;
+            if field.json_name.as_bytes() == name || field.proto_name.as_bytes() == name {
+                return Some(u32::from(slot));
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// The member whose name is closest to one that does not exist.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
+        text::nearest(name, self.fields.iter().map(|field| &*field.json_name))
+    }
+}
+
+fn insert(hashed: &mut [u16], name: &str, slot: u16) {
+    let mask = hashed.len() - 1;
+    let mut at = hash(name.as_bytes()) & mask;
+    while hashed[at] != EMPTY {
+        at = (at + 1) & mask;
+    }
+    hashed[at] = slot;
+}
+
+/// A hash of the length, the first eight bytes and the last eight.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let head =
+        name.first_chunk::<8>().map_or_else(|| short(name), |chunk| u64::from_le_bytes(*chunk));
+    let tail = name.last_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk));
+    let length = u64::try_from(name.len()).unwrap_or(0);
+    let mixed = (head ^ tail.rotate_left(23) ^ length).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    index(crate::wire::low32(mixed >> 32))
+}
+
+#[inline]
+fn short(name: &[u8]) -> u64 {
+    name.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
+}
+
+impl EnumTable {
+    pub(crate) fn new(
+        full_name: &str,
+        values: &[(i32, String)],
+        closed: bool,
+        default: i32,
+    ) -> Self {
+        let reach = 64.max(values.len() * 4);
+        let small = |number: i32| usize::try_from(number).ok().filter(|&n| n < reach);
+        let highest = values.iter().filter_map(|(number, _)| small(*number)).max();
+        let mut dense: Vec<Option<Key>> = Vec::new();
+        dense.resize_with(highest.map_or(0, |n| n + 1), || None);
+        let mut sparse = HashMap::new();
+        let mut by_name = HashMap::new();
+        for (number, name) in values {
+            // The first name of a number is the one that is printed; aliases are only read.
+            match small(*number).and_then(|n| dense.get_mut(n)) {
+                Some(at) => drop(at.get_or_insert_with(|| Key::new(format!("\"{name}\""))).length),
+                None => drop(
+                    sparse.entry(*number).or_insert_with(|| Key::new(format!("\"{name}\""))).length,
+                ),
+            }
+            by_name.insert(name.as_str().into(), *number);
+        }
+        Self { full_name: full_name.into(), dense: dense.into(), sparse, by_name, closed, default }
+    }
+
+    /// The quoted name of a number.
+    #[inline]
+    pub(crate) fn name(&self, number: i32) -> Option<&Key> {
+        match usize::try_from(number).ok().and_then(|n| self.dense.get(n)) {
+            Some(name) => name.as_ref(),
+            None => self.sparse.get(&number),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn number(&self, name: &str) -> Option<i32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name closest to one that does not exist.
+    pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
+        text::nearest(name, self.by_name.keys().map(|key| &**key))
+    }
+}
