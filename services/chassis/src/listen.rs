@@ -1,0 +1,260 @@
+//! The one accept loop: services, the gateway and the admin page stand on it.
+//!
+//! A stock server can be eaten by one connection and does not stop while a
+//! hostile peer holds one. Here every bound has a name in [`Config`], every
+//! connection has an end, and [`serve`] returns in time whoever is connected.
+
+mod connection;
+mod prefixed;
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    error::Error as StdError,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body as HttpBody;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::body::Body;
+use tower_service::Service;
+
+use crate::telemetry::Metrics;
+
+/// How long to wait when the system has no file descriptor left to accept with.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which protocols a port speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/2 with prior knowledge only: what gRPC needs.
+    #[default]
+    Http2,
+    /// HTTP/1.1 as well, told apart by the first bytes.
+    Both,
+}
+
+/// The bounds of a port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Which protocols are spoken.
+    pub protocol: Protocol,
+    /// Connections open at once; further ones are closed at once.
+    pub max_connections: usize,
+    /// Connections open at once from one address.
+    pub max_connections_per_address: usize,
+    /// Whether `max_connections_per_address` holds for loopback addresses too.
+    /// Off by default: a mesh on one machine is one address.
+    pub limit_loopback: bool,
+    /// How long a connection may stay silent after it was accepted, and how long
+    /// it may take to say which protocol it speaks.
+    #[serde(with = "crate::duration")]
+    pub first_byte_timeout: Duration,
+    /// How long the head of an HTTP/1.1 request may take.
+    #[serde(with = "crate::duration")]
+    pub header_read_timeout: Duration,
+    /// Requests open at once on one HTTP/2 connection.
+    pub max_concurrent_streams: u32,
+    /// Bytes of a request's headers.
+    pub max_header_list_size: u32,
+    /// Streams a peer may have reset before they were accepted (rapid reset).
+    pub max_pending_accept_reset_streams: usize,
+    /// Streams this side may have reset for the peer's errors.
+    pub max_local_error_reset_streams: usize,
+    /// HTTP/2 frames that carry no request, per second and connection: PING and
+    /// SETTINGS floods end here.
+    pub max_control_frames_per_second: u32,
+    /// Silence after which an HTTP/2 peer is asked whether it is still there.
+    #[serde(with = "crate::duration")]
+    pub keep_alive_interval: Duration,
+    /// How long it may take to answer that.
+    #[serde(with = "crate::duration")]
+    pub keep_alive_timeout: Duration,
+    /// Bytes a peer may send on one stream before it must wait.
+    pub stream_window: u32,
+    /// Bytes a peer may send on one connection before it must wait.
+    pub connection_window: u32,
+    /// How old a connection gets, give or take a tenth, so that clients spread
+    /// over new instances.
+    #[serde(with = "crate::duration")]
+    pub max_connection_age: Duration,
+    /// How long the requests of an aged connection may still take.
+    #[serde(with = "crate::duration")]
+    pub max_connection_age_grace: Duration,
+    /// How long open requests may still take when the process stops.
+    #[serde(with = "crate::duration")]
+    pub drain_timeout: Duration,
+    /// How long a connection without requests may linger when the process stops.
+    #[serde(with = "crate::duration")]
+    pub drain_idle_timeout: Duration,
+}
+
+/// Where a request came from: in the extensions of every request of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// What all connections of one port share.
+#[derive(Debug)]
+struct Port {
+    config: Config,
+    /// Cancelled when requests should end.
+    soft: CancellationToken,
+    /// Cancelled when patience is over.
+    hard: CancellationToken,
+    open: AtomicUsize,
+    /// Open connections by address, where those are limited.
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    gauge: Gauge,
+    metrics: Metrics,
+    name: String,
+}
+
+/// A place among the open connections, given back when dropped.
+#[derive(Debug)]
+struct Place {
+    port: Arc<Port>,
+    address: Option<IpAddr>,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::Http2,
+            max_connections: 1_024,
+            max_connections_per_address: 64,
+            limit_loopback: false,
+            first_byte_timeout: Duration::from_secs(5),
+            header_read_timeout: Duration::from_secs(5),
+            max_concurrent_streams: 128,
+            max_header_list_size: 16 * 1_024,
+            max_pending_accept_reset_streams: 20,
+            max_local_error_reset_streams: 1_024,
+            max_control_frames_per_second: 5_000,
+            keep_alive_interval: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(5),
+            stream_window: 1 << 20,
+            connection_window: 4 << 20,
+            max_connection_age: Duration::from_secs(5 * 60),
+            max_connection_age_grace: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(15),
+            drain_idle_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+// === serve ===
+
+/// Serves a bound port until `shutdown` is cancelled and every connection has
+/// ended, or `drain_timeout` has passed: never longer.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    name: &str,
+    config: Config,
+    metrics: &Metrics,
+    service: S,
+    shutdown: CancellationToken,
+) where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let port = Arc::new(Port {
+        soft: shutdown.clone(),
+        hard: CancellationToken::new(),
+        open: AtomicUsize::new(0),
+        by_address: Mutex::default(),
+        gauge: metrics.connections(name),
+        metrics: metrics.clone(),
+        name: name.to_owned(),
+        config,
+    });
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                if let Some(place) = Port::admit(&port, address.ip()) {
+                    connections.spawn(connection::run(stream, address, place, service.clone()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, listener = port.name, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(port.config.drain_timeout, connections.wait()).await.is_err() {
+        tracing::warn!(listener = port.name, open = connections.len(), "connections did not end in time; closing them");
+        port.hard.cancel();
+        connections.wait().await;
+    }
+}
+
+// === impl Port ===
+
+impl Port {
+    /// A place for one more connection, if the bounds allow it.
+    fn admit(port: &Arc<Self>, ip: IpAddr) -> Option<Place> {
+        let open = port.open.fetch_add(1, Ordering::Relaxed);
+        // From here on dropping the place gives it back.
+        let mut place = Place { port: Arc::clone(port), address: None };
+        port.gauge.inc();
+        if open >= port.config.max_connections {
+            port.refused("connections").inc();
+            return None;
+        }
+        if port.config.limit_loopback || !ip.is_loopback() {
+            let mut by_address = port.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = by_address.entry(ip).or_default();
+            if *held >= port.config.max_connections_per_address {
+                port.refused("connections_per_address").inc();
+                return None;
+            }
+            *held += 1;
+            place.address = Some(ip);
+        }
+        Some(place)
+    }
+
+    fn refused(&self, cause: &str) -> Counter {
+        self.metrics.connections_refused(&self.name, cause)
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.port.open.fetch_sub(1, Ordering::Relaxed);
+        self.port.gauge.dec();
+        let Some(ip) = self.address else { return };
+        let mut by_address = self.port.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = by_address.get_mut(&ip) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                by_address.remove(&ip);
+            }
+        }
+    }
+}

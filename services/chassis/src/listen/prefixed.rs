@@ -1,0 +1,198 @@
+//! A stream whose first bytes were read to learn its protocol, and whose HTTP/2
+//! frames are counted as they pass.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+const FRAME_HEAD_BYTES: usize = 9;
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const ACK: u8 = 0x1;
+
+/// The bytes already read, then the rest of the stream.
+#[derive(Debug)]
+pub(super) struct Prefixed {
+    prefix: Vec<u8>,
+    taken: usize,
+    stream: TcpStream,
+    budget: Option<FrameBudget>,
+}
+
+/// Counts the frames of a peer that carry no request.
+///
+/// A peer may send PING or SETTINGS for ever at half a core each; h2 answers
+/// them all. This reads the frame heads as they pass, and fails the read when a
+/// second holds too many.
+#[derive(Debug)]
+pub(super) struct FrameBudget {
+    per_second: u32,
+    used: u32,
+    since: Instant,
+    head: [u8; FRAME_HEAD_BYTES],
+    head_filled: usize,
+    /// Bytes of the connection preface or of a frame's payload still to pass.
+    skip: usize,
+}
+
+// === impl Prefixed ===
+
+impl Prefixed {
+    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream) -> Self {
+        Self { prefix, taken: 0, stream, budget: None }
+    }
+
+    /// Counts frames; `preface` bytes come before the first.
+    pub(super) fn with_budget(mut self, per_second: u32, preface: usize) -> Self {
+        self.budget = Some(FrameBudget::new(per_second, preface));
+        self
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        let rest = this.prefix.get(this.taken..).unwrap_or_default();
+        if rest.is_empty() {
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        } else {
+            let (now, _) = rest.split_at(rest.len().min(buf.remaining()));
+            buf.put_slice(now);
+            this.taken += now.len();
+        }
+        if let Some(budget) = &mut this.budget {
+            budget.pass(buf.filled().get(before..).unwrap_or_default())?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+// === impl FrameBudget ===
+
+impl FrameBudget {
+    fn new(per_second: u32, preface: usize) -> Self {
+        Self {
+            per_second,
+            used: 0,
+            since: Instant::now(),
+            head: [0; FRAME_HEAD_BYTES],
+            head_filled: 0,
+            skip: preface,
+        }
+    }
+
+    fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
+                self.skip -= bytes.len() - rest.len();
+                bytes = rest;
+                continue;
+            }
+            let (now, rest) = bytes.split_at((FRAME_HEAD_BYTES - self.head_filled).min(bytes.len()));
+            if let Some(room) = self.head.get_mut(self.head_filled..self.head_filled + now.len()) {
+                room.copy_from_slice(now);
+            }
+            self.head_filled += now.len();
+            bytes = rest;
+            if self.head_filled == FRAME_HEAD_BYTES {
+                self.head_filled = 0;
+                let [l2, l1, l0, kind, flags, ..] = self.head;
+                self.skip = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
+                let counts = match kind {
+                    DATA | HEADERS | CONTINUATION => false,
+                    // What we asked for is not the peer's doing.
+                    PING | SETTINGS => flags & ACK == 0,
+                    // WINDOW_UPDATE and RST_STREAM come with requests, but a few
+                    // per request; PRIORITY and the unknown come with nothing.
+                    _ => true,
+                };
+                if counts {
+                    self.charge()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self) -> io::Result<()> {
+        self.used += 1;
+        if self.used <= self.per_second {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if now.duration_since(self.since) < Duration::from_secs(1) {
+            return Err(io::Error::other("the peer sends more control frames than it may"));
+        }
+        self.since = now;
+        self.used = 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let mut frame = vec![0, 0, u8::try_from(payload).unwrap(), kind, flags, 0, 0, 0, 1];
+        frame.resize(frame.len() + payload, 0xff);
+        frame
+    }
+
+    #[tokio::test]
+    async fn only_control_frames_are_charged_however_the_bytes_are_cut() {
+        let mut sent = vec![b'P'; 24];
+        for _ in 0..50 {
+            sent.extend(frame(DATA, 0, 7));
+            sent.extend(frame(PING, ACK, 8));
+        }
+        sent.extend(frame(PING, 0, 8));
+        sent.extend(frame(SETTINGS, 0, 0));
+        for cut in [1, 3, 9, 1_000] {
+            let mut budget = FrameBudget::new(2, 24);
+            for piece in sent.chunks(cut) {
+                budget.pass(piece).unwrap();
+            }
+            assert!(budget.pass(&frame(PING, 0, 8)).is_err());
+        }
+    }
+}
