@@ -129,6 +129,12 @@ impl Rules {
         if walk.violations.is_empty() { Ok(()) } else { Err(Invalid::Fields(walk.violations)) }
     }
 
+    /// The number of a message's rules by its full name, if a request is of that
+    /// type or contains it: for a handler that checks the parts one by one.
+    pub fn number(&self, message: &str) -> Option<usize> {
+        self.index.get(message).copied()
+    }
+
     /// The problems found while compiling, each naming a field.
     pub(crate) fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
@@ -152,6 +158,9 @@ impl Walk<'_> {
             };
             let Some(field) = rules.fields.get(position) else { continue };
             let count = &mut counts[position];
+            if field.ignore == Ignore::Always && matches!(field.shape, Shape::Repeated | Shape::Map) {
+                continue;
+            }
             match (field.shape, wire) {
                 (Shape::Repeated, Wire::Delimited(packed)) if field.wire.is_packable() => {
                     let mut values = Reader::new(packed);
