@@ -40,7 +40,6 @@ pub use routes::Routes;
 use crate::{
     Contract, Fault,
     call::{self, Call},
-    listen::PeerAddr,
     telemetry::{MethodMetrics, Span, Telemetry, TraceContext},
 };
 
@@ -56,7 +55,7 @@ const UNBOUNDED: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Limits {
     /// Calls being served at once; further ones are refused at once.
     pub max_in_flight: usize,
-    /// Bytes of the request of a unary call.
+    /// Bytes of the request of a unary call: the guard's to enforce.
     pub max_request_bytes: usize,
     /// When a refused caller may come again.
     #[serde(with = "crate::duration")]
@@ -86,7 +85,6 @@ struct Method {
     /// The longest that is granted; `None` for as long as the caller likes.
     deadline: Option<Duration>,
     is_shed: bool,
-    is_request_unary: bool,
     is_response_unary: bool,
     metrics: Arc<MethodMetrics>,
 }
@@ -136,7 +134,6 @@ impl Stack {
                     path: method.path().to_owned(),
                     deadline: Some(method.deadline()),
                     is_shed: true,
-                    is_request_unary: method.is_request_unary(),
                     is_response_unary: !method.descriptor().is_server_streaming(),
                     metrics: metrics.server_method(&service, method.path()),
                 };
@@ -148,7 +145,6 @@ impl Stack {
                 path: path.to_owned(),
                 deadline: if is_shed { Some(crate::contract::DEADLINE_DEFAULT) } else { None },
                 is_shed,
-                is_request_unary: is_shed,
                 is_response_unary: false,
                 metrics: metrics.server_method(&service, path),
             })
@@ -183,7 +179,7 @@ impl Stack {
         Box::pin(async move { stack.run(request).await })
     }
 
-    async fn run(self, mut request: Request<Body>) -> Response<Body> {
+    async fn run(self, request: Request<Body>) -> Response<Body> {
         let method = self.0.method(request.uri().path());
         let started = Instant::now();
         let (trace, span) =
@@ -205,10 +201,6 @@ impl Stack {
         };
         if timeout.is_zero() {
             return served.refuse(expired(&method.path, timeout));
-        }
-        if method.is_request_unary && request.extensions().get::<PeerAddr>().is_some() {
-            let most = inner.limits.max_request_bytes;
-            request = request.map(|body| Body::new(stream::Capped::new(body, most)));
         }
 
         let deadline = started + timeout;

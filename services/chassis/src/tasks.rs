@@ -91,6 +91,11 @@ impl Tasks {
         self.soft.clone()
     }
 
+    /// Tells every task to end, and does not wait.
+    pub fn cancel(&self) {
+        self.soft.cancel();
+    }
+
     /// Tells every task to end and waits for them; those that have not ended
     /// after `timeout` are dropped. Says whether all ended by themselves.
     pub async fn drain(&self, timeout: Duration) -> bool {

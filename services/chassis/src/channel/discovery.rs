@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use http::uri::{Authority, Uri};
 use hyper::rt::Executor as _;
 use hyper_util::rt::TokioExecutor;
-use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Config, breaker::Breaker, endpoint::Endpoint};
@@ -21,19 +20,6 @@ use crate::telemetry::Telemetry;
 
 /// The port of a service that is known by its name only.
 pub const PORT_DEFAULT: u16 = 50_051;
-
-/// The addresses of one peer: one, or several instances.
-///
-/// Each is `http://host:port`. A host that is a name stands for everything it
-/// resolves to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Addresses {
-    /// One address.
-    One(String),
-    /// Several instances.
-    Many(Vec<String>),
-}
 
 /// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,33 +61,14 @@ pub(super) struct Directory {
     telemetry: Telemetry,
 }
 
-// === impl Addresses ===
-
-impl Addresses {
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        let all: &[String] = match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(many) => many,
-        };
-        all.iter().map(String::as_str)
-    }
-}
-
-impl From<SocketAddr> for Addresses {
-    fn from(address: SocketAddr) -> Self {
-        Self::One(format!("http://{address}"))
-    }
-}
-
-impl From<Vec<SocketAddr>> for Addresses {
-    fn from(addresses: Vec<SocketAddr>) -> Self {
-        Self::Many(addresses.into_iter().map(|address| format!("http://{address}")).collect())
-    }
+/// Reads `http://host:port`, or several of these with commas between.
+fn sites(peer: &str, addresses: &str) -> Result<Vec<Site>, AddressError> {
+    addresses.split(',').map(|address| Site::parse(peer, address.trim())).collect()
 }
 
 /// Refuses addresses that cannot be used, before anybody calls them.
-pub(super) fn check(peer: &str, addresses: &Addresses) -> Result<(), AddressError> {
-    addresses.iter().try_for_each(|address| Site::parse(peer, address).map(drop))
+pub(super) fn check(peer: &str, addresses: &str) -> Result<(), AddressError> {
+    sites(peer, addresses).map(drop)
 }
 
 // === impl Site ===
@@ -136,19 +103,12 @@ impl Site {
 impl Directory {
     pub(super) fn new(
         peer: &str,
-        addresses: Option<&Addresses>,
+        addresses: Option<&str>,
         config: Config,
         telemetry: Telemetry,
     ) -> Result<Self, AddressError> {
-        let by_name = Addresses::One(format!("http://{peer}:{PORT_DEFAULT}"));
-        let sites: Vec<Site> = addresses
-            .unwrap_or(&by_name)
-            .iter()
-            .map(|address| Site::parse(peer, address))
-            .collect::<Result<_, _>>()?;
-        if sites.is_empty() {
-            return Err(AddressError { peer: peer.to_owned(), address: String::new(), why: "there is none" });
-        }
+        let by_name = format!("http://{peer}:{PORT_DEFAULT}");
+        let sites = sites(peer, addresses.unwrap_or(&by_name))?;
         let is_static = sites.iter().all(|site| matches!(site.host, Host::Ip(_)));
         let directory = Self {
             sites,

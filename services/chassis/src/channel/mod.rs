@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use tonic::body::Body;
 use tower_service::Service;
 
-pub use discovery::{AddressError, Addresses, PORT_DEFAULT};
+pub use discovery::{AddressError, PORT_DEFAULT};
 use peer::Peer;
 pub use switchboard::Switchboard;
 
@@ -110,7 +110,7 @@ struct Shared {
     telemetry: Telemetry,
     contract: Arc<Contract>,
     switchboard: Switchboard,
-    addresses: BTreeMap<String, Addresses>,
+    addresses: BTreeMap<String, String>,
     config: Config,
     credential: Credential,
     known: Mutex<HashMap<String, Arc<Peer>>>,
@@ -155,21 +155,38 @@ impl Default for Config {
 // === impl Peers ===
 
 impl Peers {
-    /// The peers of the service that this telemetry belongs to. Those without an
+    /// The peers of the service that this telemetry belongs to, with the usual
+    /// bounds.
+    ///
+    /// An address is `http://host:port`, or several with commas between; a host
+    /// that is a name stands for everything it resolves to. Peers without an
     /// address are looked up by their name, on port [`PORT_DEFAULT`].
     pub fn new(
-        telemetry: Telemetry,
         contract: Arc<Contract>,
+        telemetry: Telemetry,
         switchboard: Switchboard,
-        addresses: BTreeMap<String, Addresses>,
+        addresses: BTreeMap<String, String>,
+        credential: Credential,
+    ) -> Self {
+        Self::with_config(contract, telemetry, switchboard, addresses, Config::default(), credential)
+    }
+
+    /// As [`Peers::new`], with other bounds.
+    pub fn with_config(
+        contract: Arc<Contract>,
+        telemetry: Telemetry,
+        switchboard: Switchboard,
+        addresses: BTreeMap<String, String>,
         config: Config,
         credential: Credential,
-    ) -> Result<Self, AddressError> {
-        for (peer, addresses) in &addresses {
-            discovery::check(peer, addresses)?;
-        }
+    ) -> Self {
         let known = Mutex::default();
-        Ok(Self(Arc::new(Shared { telemetry, contract, switchboard, addresses, config, credential, known })))
+        Self(Arc::new(Shared { telemetry, contract, switchboard, addresses, config, credential, known }))
+    }
+
+    /// Refuses addresses that cannot be used, before anybody calls them.
+    pub fn check(addresses: &BTreeMap<String, String>) -> Result<(), AddressError> {
+        addresses.iter().try_for_each(|(peer, addresses)| discovery::check(peer, addresses))
     }
 
     /// A generated client: `peers.client("inventory", InventoryServiceClient::new)`.
@@ -196,7 +213,7 @@ impl Shared {
             &self.contract,
             self.telemetry.clone(),
             self.switchboard.clone(),
-            self.addresses.get(name),
+            self.addresses.get(name).map(String::as_str),
             self.config.clone(),
             Arc::clone(&self.credential),
         )
@@ -220,7 +237,7 @@ impl Channel {
             contract,
             Telemetry::off("client"),
             Switchboard::new(),
-            Some(&Addresses::from(address)),
+            Some(&format!("http://{address}")),
             Config::default(),
             Arc::new(|| None),
         )))

@@ -23,7 +23,7 @@ use super::{
     answer::Answer,
     breaker::Admission,
     budget::Budget,
-    discovery::{Addresses, Directory},
+    discovery::Directory,
     endpoint::{Endpoint, PENALTY},
     replay::{self, Read},
 };
@@ -100,7 +100,7 @@ impl Peer {
         contract: &Contract,
         telemetry: Telemetry,
         switchboard: Switchboard,
-        addresses: Option<&Addresses>,
+        addresses: Option<&str>,
         config: Config,
         credential: Credential,
     ) -> Self {

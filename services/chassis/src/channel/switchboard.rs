@@ -23,7 +23,7 @@ impl Switchboard {
     }
 
     /// From now on calls to `name` are handed to this stack.
-    pub fn plug(&self, name: &str, stack: &Stack) {
+    pub fn connect(&self, name: &str, stack: Stack) {
         self.stacks.rcu(|stacks| {
             let mut stacks = HashMap::clone(stacks);
             stacks.insert(name.to_owned(), stack.clone());
@@ -32,7 +32,7 @@ impl Switchboard {
     }
 
     /// From now on calls to `name` go over the network.
-    pub fn unplug(&self, name: &str) {
+    pub fn disconnect(&self, name: &str) {
         self.stacks.rcu(|stacks| {
             let mut stacks = HashMap::clone(stacks);
             stacks.remove(name);

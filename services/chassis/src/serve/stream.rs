@@ -1,5 +1,5 @@
-//! Bodies that are watched as they pass: the bound of a request, and the
-//! deadline, code and panics of a streamed answer.
+//! The body of a streamed answer, watched as it passes: its deadline, the code it
+//! ends with, and panics on the way.
 
 use std::{
     future::Future as _,
@@ -8,10 +8,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, Bytes};
-use contracts::mesh::v1::ErrorReason;
+use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
 use tokio::time::{Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
@@ -21,13 +20,6 @@ use crate::{
     call::{self, Call},
 };
 
-/// A request body that fails once it is longer than it may be.
-pub(super) struct Capped {
-    body: Body,
-    most: usize,
-    left: usize,
-}
-
 /// The body of a streamed answer.
 pub(super) struct Watched {
     body: Body,
@@ -35,47 +27,6 @@ pub(super) struct Watched {
     served: Option<Served>,
     call: Call,
     deadline: Pin<Box<Sleep>>,
-}
-
-// === impl Capped ===
-
-impl Capped {
-    pub(super) fn new(body: Body, most: usize) -> Self {
-        Self { body, most, left: most }
-    }
-}
-
-impl HttpBody for Capped {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            match self.left.checked_sub(data.remaining()) {
-                Some(left) => self.left = left,
-                None => {
-                    let fault = Fault::resource_exhausted(ErrorReason::MessageTooLarge)
-                        .message(format!("a request of this method may have {} bytes", self.most));
-                    return Poll::Ready(Some(Err(fault.into())));
-                }
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 // === impl Watched ===
