@@ -1,0 +1,5 @@
+//! The inventory service on its own.
+
+fn main() -> std::process::ExitCode {
+    chassis::run::<inventory::Inventory>()
+}
