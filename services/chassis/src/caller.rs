@@ -92,6 +92,11 @@ impl Caller {
         Self { principal, service, scope }
     }
 
+    /// The same caller, with another reach.
+    pub(crate) fn with_scope(self, scope: Scope) -> Self {
+        Self { scope, ..self }
+    }
+
     /// The caller of a request. Anonymous, and owner of nothing, if the request
     /// did not come through the server stack.
     pub fn of<T>(request: &Request<T>) -> &Self {

@@ -135,6 +135,13 @@ impl Contract {
         self.methods.values()
     }
 
+    /// What may be asked of a mesh service: its own methods and those that every
+    /// service has; of anything else, such as the gateway, every method.
+    pub fn methods_of(&self, service: &str) -> impl Iterator<Item = &Method> {
+        let is_known = self.methods().any(|method| method.service_name().as_deref() == Some(service));
+        self.methods().filter(move |method| !is_known || method.service_name().is_none_or(|owner| owner == service))
+    }
+
     /// The descriptors.
     pub fn pool(&self) -> &DescriptorPool {
         &self.pool

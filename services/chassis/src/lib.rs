@@ -1,32 +1,45 @@
 //! What a service stands on: everything every service needs, written once.
 //!
 //! # Layout
-//! - [`service`]: the [`Service`] trait, and the two ways to run one: [`run`] and [`start`].
+//! - [`service`]: the [`Service`] trait, and the two ways to run one: [`run()`] and [`start`].
 //! - [`settings`]: configuration in four layers.
-//! - [`contract`], [`guard`]: the contracts' options, read and enforced.
+//! - [`contract`], [`validation`], [`guard`]: the contracts' options, read and enforced.
 //! - [`caller`], [`keys`]: who calls, and how that is proved.
 //! - [`fault`]: the one form of failure, and its way to a `tonic::Status`.
-//! - [`money`]: checked amounts.
+//! - [`listen`], [`serve`]: the accept loop and the server stack.
+//! - [`channel`], [`call`]: the client stack, and what it inherits from the call being served.
+//! - [`store`], [`idempotency`], [`page`]: SQLite or PostgreSQL, one text for both.
+//! - [`event`], [`saga`]: what leaves a service, and what it carries through.
+//! - [`telemetry`], [`admin`], [`tasks`], [`lifecycle`]: what a process tells, and how it ends.
+//! - [`clock`], [`money`], [`duration`], [`hash`]: values.
 
-pub mod caller;
+pub mod service;
+pub mod run;
+pub mod settings;
 pub mod contract;
-pub mod fault;
-pub mod money;
-pub mod admin;
-pub mod call;
-pub mod channel;
-pub mod clock;
-pub mod duration;
-pub mod event;
-pub mod idempotency;
-pub mod lifecycle;
-pub mod listen;
-pub mod page;
-pub mod serve;
-pub mod store;
-pub mod tasks;
-pub mod telemetry;
 pub mod validation;
+pub mod guard;
+pub mod caller;
+pub mod keys;
+pub mod fault;
+pub mod listen;
+pub mod serve;
+pub mod channel;
+pub mod call;
+pub mod store;
+pub mod idempotency;
+pub mod page;
+pub mod event;
+pub mod saga;
+pub mod failpoint;
+pub mod telemetry;
+pub mod admin;
+pub mod tasks;
+pub mod lifecycle;
+pub mod clock;
+pub mod money;
+pub mod duration;
+pub mod hash;
 
 mod random;
 
@@ -35,8 +48,13 @@ pub use channel::{Channel, Peers, Switchboard};
 pub use clock::{Clock, Time};
 pub use contract::Contract;
 pub use fault::Fault;
+pub use keys::Keys;
+pub use money::{Currency, Money, MoneyError};
 pub use page::{Page, Pages};
+pub use run::run;
+pub use serve::Routes;
+pub use service::{Context, Error, Service, launch, start};
+pub use settings::Settings;
 pub use store::{Database, Migration, Statement, Tx};
 pub use tasks::Tasks;
 pub use telemetry::Telemetry;
-pub use money::{Currency, Money, MoneyError};

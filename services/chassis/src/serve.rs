@@ -128,7 +128,7 @@ impl Stack {
         let service = telemetry.service().to_owned();
         let metrics = telemetry.metrics().clone();
         let methods = contract
-            .methods()
+            .methods_of(&service)
             .map(|method| {
                 let known = Method {
                     path: method.path().to_owned(),

@@ -106,7 +106,7 @@ impl Peer {
     ) -> Self {
         let (service, metrics) = (telemetry.service().to_owned(), telemetry.metrics().clone());
         let methods = contract
-            .methods()
+            .methods_of(name)
             .map(|method| {
                 let known = Method {
                     path: method.path().to_owned(),

@@ -199,7 +199,7 @@ impl Database {
         statements: &[&[Statement]],
     ) -> Result<(), Vec<(&'static str, Error)>> {
         let mut refused = Vec::new();
-        let own = [STATEMENTS, migrate::STATEMENTS, crate::idempotency::STATEMENTS];
+        let own = [STATEMENTS, migrate::STATEMENTS, crate::idempotency::STATEMENTS, crate::saga::STATEMENTS];
         let own = own.iter().chain(crate::event::STATEMENTS);
         for statement in own.chain(statements).flat_map(|list| list.iter().copied()) {
             if let Err(error) = self.prepare(statement).await {

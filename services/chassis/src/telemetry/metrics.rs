@@ -5,6 +5,7 @@
 //! only.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
@@ -101,7 +102,8 @@ pub struct MethodMetrics {
 struct Durations {
     name: &'static str,
     help: &'static str,
-    methods: RwLock<Vec<Arc<MethodMetrics>>>,
+    /// By service and path.
+    methods: RwLock<BTreeMap<(String, String), Arc<MethodMetrics>>>,
 }
 
 // === impl Metrics ===
@@ -300,21 +302,17 @@ impl Durations {
     }
 
     fn method(&self, service: &str, path: &str) -> Arc<MethodMetrics> {
-        let (rpc_service, rpc_method) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
         let mut methods = self.methods.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = methods.iter().find(|known| {
-            known.service == service && known.rpc_service == rpc_service && known.rpc_method == rpc_method
-        }) {
-            return Arc::clone(known);
-        }
-        let method = Arc::new(MethodMetrics {
-            service: service.to_owned(),
-            rpc_service: rpc_service.to_owned(),
-            rpc_method: rpc_method.to_owned(),
-            by_code: std::array::from_fn(|_| OnceLock::new()),
+        let method = methods.entry((service.to_owned(), path.to_owned())).or_insert_with(|| {
+            let (rpc_service, rpc_method) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
+            Arc::new(MethodMetrics {
+                service: service.to_owned(),
+                rpc_service: rpc_service.to_owned(),
+                rpc_method: rpc_method.to_owned(),
+                by_code: std::array::from_fn(|_| OnceLock::new()),
+            })
         });
-        methods.push(Arc::clone(&method));
-        method
+        Arc::clone(method)
     }
 }
 
@@ -328,7 +326,7 @@ impl Collector for Durations {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut family =
             encoder.encode_descriptor(self.name, self.help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for method in self.methods.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for method in self.methods.read().unwrap_or_else(PoisonError::into_inner).values() {
             for (histogram, code) in method.by_code.iter().zip(CODES) {
                 let Some(histogram) = histogram.get() else { continue };
                 let labels = [

@@ -118,15 +118,3 @@ impl<'b> Reader<'b> {
         Ok(taken)
     }
 }
-
-/// The last string at a field number at the top of a message; empty if none.
-pub(crate) fn text(bytes: &[u8], number: u32) -> &str {
-    let mut found: &[u8] = &[];
-    let mut reader = Reader::new(bytes);
-    while let Ok(Some(field)) = reader.next() {
-        if let (true, Wire::Delimited(value)) = (field.number == number, field.wire) {
-            found = value;
-        }
-    }
-    std::str::from_utf8(found).unwrap_or_default()
-}
