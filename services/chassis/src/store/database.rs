@@ -1,6 +1,13 @@
 //! The handle that a service holds.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use sqlx::{Executor as _, PgPool, SqlSafeStr as _};
@@ -36,6 +43,8 @@ struct Inner {
     feed_id: String,
     /// Marked as changed by each commit that added events.
     committed: watch::Sender<()>,
+    /// How many transactions were committed.
+    commits: Arc<AtomicU64>,
     /// Marked as changed when dead letters are to be tried again.
     redriven: watch::Sender<()>,
     arm: Arm,
@@ -61,6 +70,7 @@ impl Database {
         let name: Arc<str> = service.into();
         let (committed, _) = watch::channel(());
         let (redriven, _) = watch::channel(());
+        let commits = Arc::new(AtomicU64::new(0));
         let (arm, feed_id) = if url.starts_with("sqlite:") {
             let options = sqlite::options(config, &url)?;
             let connection = sqlite::connect(&options).await?;
@@ -70,7 +80,7 @@ impl Database {
             tx.raw("commit", "commit".to_owned()).await?;
             let readers = Readers::new(options.clone(), config.readers);
             (
-                Arm::Sqlite { readers, writer: Writer::start(tx, options, committed.clone()) },
+                Arm::Sqlite { readers, writer: Writer::start(tx, options, committed.clone(), Arc::clone(&commits)) },
                 feed_id,
             )
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
@@ -86,7 +96,7 @@ impl Database {
                 config.url
             )));
         };
-        Ok(Self(Arc::new(Inner { service: name, clock, feed_id, committed, redriven, arm })))
+        Ok(Self(Arc::new(Inner { service: name, clock, feed_id, committed, commits, redriven, arm })))
     }
 
     /// Reads the first row of a query, if it has one.
@@ -163,6 +173,7 @@ impl Database {
             Ok(value) => {
                 let published = tx.published;
                 finish(tx).await?;
+                self.0.commits.fetch_add(1, Ordering::Relaxed);
                 if published {
                     self.0.committed.send_replace(());
                 }
@@ -233,6 +244,12 @@ impl Database {
             }
             Arm::Postgres { pool } => pool.close().await,
         }
+    }
+
+    /// How many transactions it has committed: fewer than there were writes, where
+    /// writes shared one.
+    pub fn commits(&self) -> u64 {
+        self.0.commits.load(Ordering::Relaxed)
     }
 
     /// Which engine it is.
