@@ -80,7 +80,10 @@ impl Database {
             tx.raw("commit", "commit".to_owned()).await?;
             let readers = Readers::new(options.clone(), config.readers);
             (
-                Arm::Sqlite { readers, writer: Writer::start(tx, options, committed.clone(), Arc::clone(&commits)) },
+                Arm::Sqlite {
+                    readers,
+                    writer: Writer::start(tx, options, committed.clone(), Arc::clone(&commits)),
+                },
                 feed_id,
             )
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
@@ -96,7 +99,15 @@ impl Database {
                 config.url
             )));
         };
-        Ok(Self(Arc::new(Inner { service: name, clock, feed_id, committed, commits, redriven, arm })))
+        Ok(Self(Arc::new(Inner {
+            service: name,
+            clock,
+            feed_id,
+            committed,
+            commits,
+            redriven,
+            arm,
+        })))
     }
 
     /// Reads the first row of a query, if it has one.
@@ -210,7 +221,12 @@ impl Database {
         statements: &[&[Statement]],
     ) -> Result<(), Vec<(&'static str, Error)>> {
         let mut refused = Vec::new();
-        let own = [STATEMENTS, migrate::STATEMENTS, crate::idempotency::STATEMENTS, crate::saga::STATEMENTS];
+        let own = [
+            STATEMENTS,
+            migrate::STATEMENTS,
+            crate::idempotency::STATEMENTS,
+            crate::saga::STATEMENTS,
+        ];
         let own = own.iter().chain(crate::event::STATEMENTS);
         for statement in own.chain(statements).flat_map(|list| list.iter().copied()) {
             if let Err(error) = self.prepare(statement).await {

@@ -5,7 +5,14 @@
 //! runs each inside its own savepoint, commits once and then answers them all:
 //! group commit. One that fails is rolled back alone.
 
-use std::{any::Any, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -94,12 +101,13 @@ impl Writer {
         tx: Tx,
         options: SqliteConnectOptions,
         committed: watch::Sender<()>,
+        commits: Arc<AtomicU64>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let stop = CancellationToken::new();
         let (end, ended) = watch::channel(false);
         let stopped = stop.clone();
-        let actor = Actor { tx, options, committed };
+        let actor = Actor { tx, options, committed, commits };
         tokio::spawn(async move {
             actor.run(jobs, stopped).await;
             end.send_replace(true);
@@ -184,6 +192,7 @@ struct Actor {
     tx: Tx,
     options: SqliteConnectOptions,
     committed: watch::Sender<()>,
+    commits: Arc<AtomicU64>,
 }
 
 impl Actor {
@@ -250,6 +259,7 @@ impl Actor {
             self.control(UNDO).await?;
         }
         self.control(COMMIT).await?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         if published {
             self.committed.send_replace(());
         }
