@@ -60,8 +60,15 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Some((made, _)) = &this.open else { return Poll::Ready(None) };
+        let Some((made, _)) = &this.open else {
+            return Poll::Ready(None);
+        };
         match Pin::new(&mut this.body).poll_frame(cx) {
+            // A stream that never pauses never waits for the alarm.
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && Instant::now() > this.deadline => {
+                let fault = made.expired();
+                this.fail(fault)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     let code = code_of(trailers).unwrap_or(Code::Unknown);

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
 use super::{Served, code_of};
@@ -72,6 +72,11 @@ impl HttpBody for Watched {
             Ok(Poll::Pending) => {
                 this.served = Some(served);
                 Poll::Pending
+            }
+            // A stream that never pauses never waits for the alarm.
+            Ok(Poll::Ready(Some(Ok(frame)))) if frame.is_data() && Instant::now() > this.call.deadline => {
+                let fault = served.expired(this.call.deadline);
+                this.end(served, fault)
             }
             Ok(Poll::Ready(Some(Ok(frame)))) => {
                 let mut served = served;
