@@ -28,10 +28,10 @@ use crate::fixture::{Fresh, eventually, on_both_engines};
 
 chassis::statements! {
     /// What the consumer writes down.
-    NOTE = "insert into item (item_id, shelf_id, label, position, quantity, fragile)
-        values ($1, 'a', $2, (select count(*) from item), 0, false)";
+    NOTE = "insert into item (item_id, shelf_id, label, position, quantity, fragile, note)
+        values ($1, 'a', $1, (select count(*) from item), 0, false, $2)";
     /// What it wrote down, in order.
-    NOTES = "select note.label from item note order by note.position";
+    NOTES = "select note from item order by position";
     /// Another replica, or a restored backup.
     REWIND = "update feed_cursor set seq = 0";
 }
@@ -89,6 +89,8 @@ impl Consumer for Notes {
         let refused = self.refuse_effect.load(Ordering::SeqCst);
         Ok(Effect::new(move |tx| {
             Box::pin(async move {
+                // An id of its own, so that a second effect would be seen.
+                let id = tx.clock().id();
                 tx.execute(NOTE, args![id, label]).await?;
                 if refused {
                     Err(Fault::failed_precondition(ErrorReason::Conflict))
@@ -202,10 +204,11 @@ on_both_engines! {
     }
 
     async fn a_pull_that_waits_is_answered_by_the_next_commit(fresh: Fresh) {
-        let (pulled, ()) = tokio::join!(pull(&fresh.database, 0, Duration::from_secs(25)), async {
-            tokio::task::yield_now().await;
-            publish(&fresh.database, "s", 1).await;
-        });
+        let mut waiting = Box::pin(pull(&fresh.database, 0, Duration::from_secs(25)));
+        let answered = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
+        assert!(answered.is_err(), "there is nothing to answer with");
+        publish(&fresh.database, "s", 1).await;
+        let pulled = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("it is woken");
         assert_eq!(pulled.events.len(), 1);
         let event = pulled.events[0].event.clone().unwrap();
         assert_eq!((event.source.as_str(), event.r#type.as_str()), ("/shop", "mercat.values.v1.Money"));
