@@ -77,6 +77,8 @@ create unique index refresh_token_session_id_key on refresh_token (session_id) w
 
 create index refresh_token_session_id_idx on refresh_token (session_id);
 
+create index refresh_token_spent_idx on refresh_token (create_time) where state = 'SPENT';
+
 -- Failed attempts to sign in, per account and per network address, as the time
 -- until which they count. The subject is a digest: no e-mail address is kept of
 -- people who have no account.

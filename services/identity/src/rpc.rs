@@ -85,12 +85,15 @@ impl Rpc {
             })
         };
         let now = self.clock.now();
-        self.database
+        let role = self.database.write(move |tx| Box::pin(roles::ensure_admin_role(tx, now)));
+        role.await?;
+        let Some(newcomer) = newcomer else { return Ok(()) };
+        let made = self
+            .database
             .write(move |tx| {
                 Box::pin(async move {
-                    roles::ensure_admin_role(tx, now).await?;
+                    // Held, so that two replicas that start at once take turns.
                     roles::lock(tx, ADMIN_ROLE_ID).await?;
-                    let Some(newcomer) = newcomer else { return Ok(()) };
                     if roles::another_admin(tx, "").await? {
                         return Ok(());
                     }
@@ -98,10 +101,20 @@ impl Rpc {
                     give_role(tx, &account.user_id, ADMIN_ROLE_ID, ADMIN_ROLE_NAME, "", now)
                         .await?;
                     tracing::info!(user_id = account.user_id, "made the first administrator");
-                    Ok::<_, Error>(())
+                    Ok(())
                 })
             })
-            .await
+            .await;
+        match made {
+            // Whoever registered the address first gets no power by it.
+            Err(Error::EmailTaken) => {
+                tracing::warn!(
+                    "no administrator was made: the address in `identity.admin_email` is a customer's"
+                );
+                Ok(())
+            }
+            made => made,
+        }
     }
 
     /// Opens a session for somebody, and drafts its tokens.

@@ -1,4 +1,9 @@
 //! Identity over a real socket and a real database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed, and says where"
+)]
 
 #[path = "identity/access.rs"]
 mod access;

@@ -208,6 +208,12 @@ impl<S: Service> Fixture<S> {
         self.host.switchboard.connect(name, stack);
     }
 
+    /// Sets the service's own settings for when it is started again.
+    pub fn set_config(&mut self, config: impl Serialize) {
+        let table = serde_json::to_value(config).expect("the settings can be written");
+        self.settings.set_table(S::NAME, table);
+    }
+
     /// Stops the service and starts it again on the same database.
     pub async fn restart(&mut self) {
         if let Some(running) = self.running.take() {

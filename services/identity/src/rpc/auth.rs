@@ -26,6 +26,13 @@ use crate::{
     token::{fingerprint, row_of},
 };
 
+/// How long after its end a session, or a key, is kept to be looked at.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How many rows one transaction of a sweep forgets at most.
+const SWEEP_MAX: i64 = 1_000;
+/// How many of those one sweep makes at most.
+const SWEEPS_MAX: u32 = 100;
+
 type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
@@ -371,15 +378,23 @@ impl Rpc {
 
     /// Forgets what can no longer matter.
     pub(crate) async fn sweep(&self) -> Result<(), Error> {
-        /// How long after its end a session can still be looked at.
-        const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
         let now: Time = self.clock.now();
         let longest = self.lifetimes.refresh.max(self.lifetimes.guest);
+        for _ in 0..SWEEPS_MAX {
+            let swept = self
+                .database
+                .write(move |tx| {
+                    Box::pin(sessions::sweep(tx, now - KEPT, now - longest, SWEEP_MAX))
+                })
+                .await?;
+            if swept == 0 {
+                break;
+            }
+        }
         self.database
             .write(move |tx| {
                 Box::pin(async move {
-                    account::sweep_attempts(tx, now).await?;
-                    sessions::sweep(tx, now - KEPT, now - longest).await?;
+                    account::sweep_attempts(tx, now, SWEEP_MAX).await?;
                     key::sweep(tx, now - KEPT).await?;
                     Ok::<_, Error>(())
                 })

@@ -95,7 +95,8 @@ chassis::statements! {
         update attempt set until_time = until_time - $2 where subject = $1";
     /// Forgets attempts that no longer count.
     SWEEP_ATTEMPTS = "
-        delete from attempt where until_time < $1";
+        delete from attempt
+        where subject in (select subject from attempt where until_time < $1 order by until_time limit $2)";
 }
 
 /// An account.
@@ -369,9 +370,13 @@ pub(crate) async fn forgive(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), sto
     Ok(())
 }
 
-/// Forgets attempts that no longer count.
-pub(crate) async fn sweep_attempts(tx: &mut Tx, now: Time) -> Result<u64, store::Error> {
-    tx.execute(SWEEP_ATTEMPTS, args![now]).await
+/// Forgets attempts that no longer count, so many at most.
+pub(crate) async fn sweep_attempts(
+    tx: &mut Tx,
+    now: Time,
+    limit: i64,
+) -> Result<u64, store::Error> {
+    tx.execute(SWEEP_ATTEMPTS, args![now, limit]).await
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -55,10 +55,15 @@ chassis::statements! {
         returning session_id, user_id";
     /// Forgets sessions that ended long ago, and their tokens.
     SWEEP = "
-        delete from session where expire_time < $1";
+        delete from session
+        where session_id in (select session_id from session where expire_time < $1 order by expire_time limit $2)";
     /// Forgets spent tokens that are as old as a session can be without a refresh.
     SWEEP_TOKENS = "
-        delete from refresh_token where state = 'SPENT' and create_time < $1";
+        delete from refresh_token
+        where token_hash in (
+            select token_hash from refresh_token where state = 'SPENT' and create_time < $1
+            order by create_time limit $2
+        )";
 }
 
 /// A session.
@@ -268,12 +273,63 @@ async fn announce(
     Ok(count)
 }
 
-/// Forgets sessions and tokens that cannot matter any more.
+/// Forgets sessions and tokens that cannot matter any more, so many of each at
+/// most. Says how many it was.
 pub(crate) async fn sweep(
     tx: &mut Tx,
     ended_before: Time,
     spent_before: Time,
+    limit: i64,
 ) -> Result<u64, store::Error> {
-    let tokens = tx.execute(SWEEP_TOKENS, args![spent_before]).await?;
-    Ok(tokens + tx.execute(SWEEP, args![ended_before]).await?)
+    let tokens = tx.execute(SWEEP_TOKENS, args![spent_before, limit]).await?;
+    Ok(tokens + tx.execute(SWEEP, args![ended_before, limit]).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use contracts::identity::v1::{
+        IssueGuestTokenRequest, RefreshTokenRequest, auth_service_client::AuthServiceClient,
+    };
+
+    use super::*;
+    use crate::Identity;
+
+    #[tokio::test]
+    async fn what_ended_long_ago_is_forgotten_and_what_lives_is_not() {
+        let fixture = testkit::service::<Identity>().start().await;
+        let mut auth = AuthServiceClient::new(fixture.anonymous());
+        let mut guests = Vec::new();
+        for _ in 0..3 {
+            let guest = auth.issue_guest_token(IssueGuestTokenRequest::default()).await.unwrap();
+            let spent = guest.into_inner().tokens.unwrap().refresh_token;
+            let request =
+                RefreshTokenRequest { refresh_token: spent, ..RefreshTokenRequest::default() };
+            guests.push(auth.refresh_token(request).await.unwrap().into_inner().tokens.unwrap());
+            fixture.clock.advance(Duration::from_secs(20 * 86_400));
+        }
+        let now = fixture.clock.now();
+        let database = fixture.running().database().clone();
+        let sweep = |limit| {
+            let database = database.clone();
+            async move {
+                database
+                    .write(move |tx| {
+                        Box::pin(sweep(tx, now, now - Duration::from_secs(50 * 86_400), limit))
+                    })
+                    .await
+                    .unwrap()
+            }
+        };
+        // The spent token of the first guest; the first guest's session, the second's.
+        assert_eq!((sweep(1).await, sweep(1).await, sweep(1).await), (2, 1, 0));
+        for (guest, lives) in guests.into_iter().zip([false, false, true]) {
+            let request = RefreshTokenRequest {
+                refresh_token: guest.refresh_token,
+                ..RefreshTokenRequest::default()
+            };
+            assert_eq!(auth.refresh_token(request).await.is_ok(), lives);
+        }
+    }
 }

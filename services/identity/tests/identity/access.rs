@@ -74,7 +74,7 @@ async fn a_role_makes_a_customer_staff_and_its_loss_a_customer() {
         ListUserRolesRequest { user_id: ada.user_id.clone(), ..ListUserRolesRequest::default() };
     assert_eq!(
         access.list_user_roles(request).await.unwrap().into_inner().roles,
-        [support.clone()]
+        std::slice::from_ref(&support)
     );
 
     let check = |permission: &str| CheckAccessRequest {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contracts::identity::v1::{
     ChangePasswordRequest, ErrorReason, IssueGuestTokenRequest, LoginRequest, RegisterRequest,
-    UpgradeGuestRequest, UserKind, UserStatus,
+    UpgradeGuestRequest, UserKind, UserStatus, auth_service_client::AuthServiceClient,
 };
 use tonic::Code;
 
@@ -316,4 +316,34 @@ async fn the_first_administrator_is_made_once() {
     let second = shop.login(ADMIN_EMAIL, crate::ADMIN_PASSWORD).await.unwrap().user.unwrap();
     assert_eq!(first.user_id, second.user_id);
     assert_eq!(shop.events().await.iter().filter(|kind| *kind == "RoleAssigned").count(), 1);
+}
+
+#[tokio::test]
+async fn whoever_registers_the_administrators_address_first_gets_nothing_by_it() {
+    let settings = serde_json::json!({"argon2_memory_kib": 64, "argon2_passes": 1});
+    let mut fixture =
+        testkit::service::<identity::Identity>().config(settings.clone()).start().await;
+    let request = RegisterRequest {
+        email: ADMIN_EMAIL.to_owned(),
+        password: PASSWORD.to_owned(),
+        ..RegisterRequest::default()
+    };
+    AuthServiceClient::new(fixture.anonymous()).register(request).await.unwrap();
+    fixture.set_config(serde_json::json!({
+        "argon2_memory_kib": 64, "argon2_passes": 1, "admin_email": ADMIN_EMAIL, "admin_password": "keys to everything",
+    }));
+    fixture.restart().await;
+    let request = LoginRequest {
+        email: ADMIN_EMAIL.to_owned(),
+        password: PASSWORD.to_owned(),
+        ..LoginRequest::default()
+    };
+    let user = AuthServiceClient::new(fixture.anonymous())
+        .login(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .user
+        .unwrap();
+    assert_eq!(user.kind(), UserKind::Customer);
 }
