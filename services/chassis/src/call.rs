@@ -7,12 +7,19 @@
 use std::{future::Future, time::Duration};
 
 use http::HeaderValue;
+use opentelemetry::context::FutureExt as _;
 use tokio::time::Instant;
 
-use crate::telemetry::TraceContext;
+use crate::telemetry::{self, TraceContext, Tracer};
 
 tokio::task_local! {
-    static CALL: Call;
+    static CURRENT: Current;
+}
+
+/// A call, and who records the spans that its handler opens.
+struct Current {
+    call: Call,
+    tracer: Option<Tracer>,
 }
 
 /// What is known of the call that this task serves.
@@ -42,19 +49,26 @@ impl Call {
 
 /// The call this task serves, if it serves one.
 pub fn current() -> Option<Call> {
-    CALL.try_with(Clone::clone).ok()
+    with(|call| call.cloned())
 }
 
 /// Looks at the call this task serves without copying it.
 pub fn with<T>(look: impl FnOnce(Option<&Call>) -> T) -> T {
+    with_current(|current| look(current.map(|current| &current.call)))
+}
+
+/// The tracer of the service whose call this task serves.
+pub(crate) fn with_tracer<T>(look: impl FnOnce(Option<&Tracer>) -> T) -> T {
+    with_current(|current| look(current.and_then(|current| current.tracer.as_ref())))
+}
+
+fn with_current<T>(look: impl FnOnce(Option<&Current>) -> T) -> T {
     let mut look = Some(look);
-    match CALL.try_with(|call| look.take().map(|look| look(Some(call)))) {
-        Ok(Some(seen)) => seen,
-        // `look` was not taken: there is no call.
-        Ok(None) | Err(_) => match look.take() {
-            Some(look) => look(None),
-            None => unreachable!("`look` is taken only when its result is returned"),
-        },
+    let seen = CURRENT.try_with(|current| look.take().map(|look| look(Some(current))));
+    match (seen, look) {
+        (Ok(Some(seen)), _) => seen,
+        (_, Some(look)) => look(None),
+        (_, None) => unreachable!("`look` is taken only when its result is returned"),
     }
 }
 
@@ -65,10 +79,27 @@ pub fn traceparent() -> Option<String> {
 
 /// Runs a future as the service of this call.
 pub fn scope<F: Future>(call: Call, future: F) -> impl Future<Output = F::Output> {
-    CALL.scope(call, future)
+    scope_of(call, inherited(), future)
+}
+
+/// As [`scope`], with the tracer of the service.
+pub(crate) async fn scope_of<F: Future>(call: Call, tracer: Option<Tracer>, future: F) -> F::Output {
+    match tracer {
+        None => CURRENT.scope(Current { call, tracer: None }, future).await,
+        Some(tracer) => {
+            // What is opened in there must not hang beneath the spans of a caller
+            // in this process.
+            let future = future.with_context(telemetry::beneath(&call.trace));
+            CURRENT.scope(Current { call, tracer: Some(tracer) }, future).await
+        }
+    }
 }
 
 /// Runs a closure as the service of this call.
 pub fn scope_sync<T>(call: Call, run: impl FnOnce() -> T) -> T {
-    CALL.sync_scope(call, run)
+    CURRENT.sync_scope(Current { call, tracer: inherited() }, run)
+}
+
+fn inherited() -> Option<Tracer> {
+    with_current(|current| current.and_then(|current| current.tracer.clone()))
 }

@@ -207,7 +207,7 @@ impl Stack {
         let call = Call { deadline, trace, authorization: request.headers().get(AUTHORIZATION).cloned() };
         let for_body = if method.is_response_unary { None } else { Some(call.clone()) };
         let handler = async { inner.handler.handle(request).await };
-        let guarded = AssertUnwindSafe(call::scope(call, handler)).catch_unwind();
+        let guarded = AssertUnwindSafe(call::scope_of(call, inner.telemetry.tracer(), handler)).catch_unwind();
         let response = match tokio::time::timeout_at(deadline, guarded).await {
             Ok(Ok(response)) => response,
             Ok(Err(panic)) => return served.panicked(&*panic),

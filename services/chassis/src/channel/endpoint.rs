@@ -61,10 +61,12 @@ enum State {
 }
 
 /// Why a call could not be made, or not to its end.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Broken {
     /// One sentence fragment.
     pub(super) error: Arc<str>,
+    /// The request, if it never left: it can go elsewhere, whatever its method.
+    pub(super) unsent: Option<Request<Body>>,
 }
 
 // === impl Endpoint ===
@@ -81,40 +83,46 @@ impl Endpoint {
 
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn send(&self, config: &Config, request: Request<Body>) -> Result<Response<Incoming>, Broken> {
-        let mut request = self.addressed(request)?;
+        let mut request = request;
+        self.address_it(&mut request);
         let mut resends = 0;
         loop {
-            let sender = self.sender(config).await?;
+            let sender = match self.sender(config).await {
+                Ok(sender) => sender,
+                Err(error) => return Err(Broken { error, unsent: Some(request) }),
+            };
             match Sender::clone(&sender).try_send_request(request).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => match error.take_message() {
-                    // It never left: nothing can have happened, whatever the method.
-                    Some(unsent) if resends < RESENDS_MAX => {
-                        resends += 1;
-                        request = unsent;
-                        self.forget(&sender);
+                Err(mut error) => {
+                    let unsent = error.take_message();
+                    let error = chain("the connection broke", error.error());
+                    match unsent {
+                        Some(unsent) if resends < RESENDS_MAX => {
+                            resends += 1;
+                            request = unsent;
+                            self.forget(&sender);
+                        }
+                        unsent => return Err(Broken { error, unsent }),
                     }
-                    _ => return Err(Broken::because("the connection broke", error.error())),
-                },
+                }
             }
         }
     }
 
-    /// The request with the absolute target that HTTP/2 wants.
-    fn addressed(&self, mut request: Request<Body>) -> Result<Request<Body>, Broken> {
+    /// Gives the request the absolute target that HTTP/2 wants.
+    fn address_it(&self, request: &mut Request<Body>) {
         let mut target = http::uri::Parts::default();
         target.scheme = Some(Scheme::HTTP);
         target.authority = Some(self.authority.clone());
         target.path_and_query =
             Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-        *request.uri_mut() =
-            Uri::from_parts(target).map_err(|error| Broken::because("the target is no URI", &error))?;
+        // All three are there, so it is a URI.
+        *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
         *request.version_mut() = http::Version::HTTP_2;
-        Ok(request)
     }
 
     /// A usable connection: one that is there, or else the first that gets there.
-    async fn sender(&self, config: &Config) -> Result<Arc<Sender>, Broken> {
+    async fn sender(&self, config: &Config) -> Result<Arc<Sender>, Arc<str>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.connections.len();
         let mut wanted = None;
@@ -129,7 +137,7 @@ impl Endpoint {
             }
             wanted.get_or_insert(connection);
         }
-        let connection = wanted.ok_or_else(|| Broken { error: Arc::from("there is no connection") })?;
+        let connection = wanted.ok_or("there is no connection")?;
         let mut connected = connection.connect(self.address, config)?;
         let outcome = match connected.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
@@ -138,9 +146,9 @@ impl Endpoint {
         match outcome {
             Some(Ok(())) => connection
                 .usable()
-                .ok_or_else(|| Broken { error: Arc::from("the connection was lost as soon as it was made") }),
-            Some(Err(error)) => Err(Broken { error }),
-            None => Err(Broken { error: Arc::from("the connect was given up") }),
+                .ok_or_else(|| Arc::from("the connection was lost as soon as it was made")),
+            Some(Err(error)) => Err(error),
+            None => Err(Arc::from("the connect was given up")),
         }
     }
 
@@ -172,7 +180,7 @@ impl Connection {
     }
 
     /// Begins to connect unless somebody is at it, or it failed just now.
-    fn connect(&self, address: SocketAddr, config: &Config) -> Result<Connected, Broken> {
+    fn connect(&self, address: SocketAddr, config: &Config) -> Result<Connected, Arc<str>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let times = match &*state {
             State::Connecting(connected) if connected.borrow().is_none() && connected.has_changed().is_ok() => {
@@ -180,7 +188,7 @@ impl Connection {
             }
             State::Connecting(connected) if self.usable().is_some() => return Ok(connected.clone()),
             State::Failed { not_before, error, .. } if Instant::now() < *not_before => {
-                return Err(Broken { error: Arc::clone(error) });
+                return Err(Arc::clone(error));
             }
             State::Failed { times, .. } => *times,
             State::Idle | State::Connecting(_) => 0,
@@ -239,14 +247,6 @@ async fn establish(address: SocketAddr, config: &Config) -> Result<Sender, Arc<s
         }
     });
     Ok(sender)
-}
-
-// === impl Broken ===
-
-impl Broken {
-    fn because(what: &str, error: &(dyn StdError + 'static)) -> Self {
-        Self { error: chain(what, error) }
-    }
 }
 
 fn chain(what: &str, error: &(dyn StdError + 'static)) -> Arc<str> {

@@ -249,37 +249,51 @@ impl Peer {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Outcome {
-        let (endpoint, admission) = match self.choose().await {
-            Ok(chosen) => chosen,
-            Err(fault) => return Outcome::Failed(fault),
-        };
-        let mut sent = Sent::begin(endpoint);
-        match sent.endpoint.send(&self.config, request).await {
-            Ok(response) => {
-                if is_unavailable(&response) {
-                    sent.fail(admission);
-                } else {
-                    sent.endpoint.breaker.succeeded(admission);
+    /// Sends a request to an instance, and to another if it did not leave.
+    async fn send(&self, mut request: Request<Body>) -> Outcome {
+        let mut attempt = 1;
+        loop {
+            let (endpoint, admission, others) = match self.choose().await {
+                Ok(chosen) => chosen,
+                Err(fault) => return Outcome::Failed(fault),
+            };
+            let mut sent = Sent::begin(endpoint);
+            match sent.endpoint.send(&self.config, request).await {
+                Ok(response) => {
+                    if is_unavailable(&response) {
+                        sent.fail(admission);
+                    } else {
+                        sent.endpoint.breaker.succeeded(admission);
+                    }
+                    return Outcome::Remote(response, sent);
                 }
-                Outcome::Remote(response, sent)
-            }
-            Err(broken) => {
-                sent.fail(admission);
-                let address = sent.endpoint.address();
-                Outcome::Failed(self.unavailable(format!("{address}: {}", broken.error)))
+                Err(broken) => {
+                    sent.fail(admission);
+                    match broken.unsent {
+                        // Its load is counted now, so that the other is chosen.
+                        Some(unsent) if others > 0 && attempt < self.config.attempts_max => {
+                            request = unsent;
+                            attempt += 1;
+                        }
+                        _ => {
+                            let address = sent.endpoint.address();
+                            return Outcome::Failed(self.unavailable(format!("{address}: {}", broken.error)));
+                        }
+                    }
+                }
             }
         }
     }
 
     /// The less loaded of two random instances that are not known to fail.
-    async fn choose(&self) -> Result<(Arc<Endpoint>, Admission), Fault> {
+    /// With it comes how many others there are.
+    async fn choose(&self) -> Result<(Arc<Endpoint>, Admission, usize), Fault> {
         let directory = self.directory.as_ref().map_err(|error| self.unavailable(error.clone()))?;
         let endpoints = directory.endpoints().await.map_err(|error| self.unavailable(error.to_string()))?;
         if let [only] = endpoints.as_slice() {
             return match only.breaker.admit() {
                 Admission::Refused(left) => Err(self.refused(1, left)),
-                admission => Ok((Arc::clone(only), admission)),
+                admission => Ok((Arc::clone(only), admission, 0)),
             };
         }
         // An open breaker whose time is over gets its probe; else it is passed by.
@@ -293,13 +307,13 @@ impl Peer {
             let endpoint = open.swap_remove(better);
             match endpoint.breaker.admit() {
                 Admission::Refused(left) => soonest = soonest.min(left),
-                admission => return Ok((Arc::clone(endpoint), admission)),
+                admission => return Ok((Arc::clone(endpoint), admission, endpoints.len() - 1)),
             }
         }
         for endpoint in endpoints.iter() {
             match endpoint.breaker.admit() {
                 Admission::Refused(left) => soonest = soonest.min(left),
-                admission => return Ok((Arc::clone(endpoint), admission)),
+                admission => return Ok((Arc::clone(endpoint), admission, endpoints.len() - 1)),
             }
         }
         Err(self.refused(endpoints.len(), soonest))

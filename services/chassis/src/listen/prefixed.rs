@@ -17,9 +17,14 @@ const FRAME_HEAD_BYTES: usize = 9;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
+const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
+const WINDOW_UPDATE: u8 = 0x8;
 const ACK: u8 = 0x1;
+/// What a frame that comes with nothing is charged, next to those that come with
+/// every few requests.
+const IDLE_FRAME: u32 = 10;
 
 /// The bytes already read, then the rest of the stream.
 #[derive(Debug)]
@@ -110,7 +115,7 @@ impl AsyncWrite for Prefixed {
 impl FrameBudget {
     fn new(per_second: u32, preface: usize) -> Self {
         Self {
-            per_second,
+            per_second: per_second.saturating_mul(IDLE_FRAME),
             used: 0,
             since: Instant::now(),
             head: [0; FRAME_HEAD_BYTES],
@@ -137,24 +142,21 @@ impl FrameBudget {
                 self.head_filled = 0;
                 let [l2, l1, l0, kind, flags, ..] = self.head;
                 self.skip = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
-                let counts = match kind {
-                    DATA | HEADERS | CONTINUATION => false,
+                match kind {
+                    DATA | HEADERS | CONTINUATION => {}
                     // What we asked for is not the peer's doing.
-                    PING | SETTINGS => flags & ACK == 0,
-                    // WINDOW_UPDATE and RST_STREAM come with requests, but a few
-                    // per request; PRIORITY and the unknown come with nothing.
-                    _ => true,
-                };
-                if counts {
-                    self.charge()?;
+                    PING | SETTINGS if flags & ACK != 0 => {}
+                    RST_STREAM | WINDOW_UPDATE => self.charge(1)?,
+                    // PING, SETTINGS, PRIORITY and what nobody knows.
+                    _ => self.charge(IDLE_FRAME)?,
                 }
             }
         }
         Ok(())
     }
 
-    fn charge(&mut self) -> io::Result<()> {
-        self.used += 1;
+    fn charge(&mut self, price: u32) -> io::Result<()> {
+        self.used = self.used.saturating_add(price);
         if self.used <= self.per_second {
             return Ok(());
         }
@@ -163,7 +165,7 @@ impl FrameBudget {
             return Err(io::Error::other("the peer sends more control frames than it may"));
         }
         self.since = now;
-        self.used = 1;
+        self.used = price;
         Ok(())
     }
 }

@@ -279,13 +279,6 @@ impl MethodMetrics {
     pub(crate) fn rpc_method(&self) -> &str {
         &self.rpc_method
     }
-
-    /// How many calls ended with this code.
-    #[cfg(test)]
-    pub(crate) fn count(&self, code: Code) -> u64 {
-        let slot = usize::try_from(i32::from(code)).ok().and_then(|code| self.by_code.get(code)?.get());
-        slot.map_or(0, |histogram| histogram.count())
-    }
 }
 
 impl fmt::Debug for MethodMetrics {

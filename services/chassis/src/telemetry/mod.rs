@@ -14,12 +14,12 @@ use std::{collections::BTreeMap, io::IsTerminal as _, sync::Arc};
 use opentelemetry::{KeyValue, trace::SpanKind};
 use opentelemetry_otlp::WithExportConfig as _;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use metrics::{Histogram, Labels, MethodMetrics, Metrics};
-pub(crate) use trace::Span;
-use trace::{Tracer, Traces};
+use trace::Traces;
+pub(crate) use trace::{Span, Tracer, beneath};
 
 /// What is told, and to whom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,7 +108,16 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
         LogFormat::Text => lines.event_format(log::Text::new(is_terminal)).boxed(),
         LogFormat::Json => lines.fmt_fields(log::JsonFields).event_format(log::Json).boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
+    // What handlers open with `info_span!` is recorded beneath their call's span.
+    let spans = config.otlp_endpoint.as_ref().map(|_endpoint| {
+        tracing_opentelemetry::layer()
+            .with_tracer(trace::OfTheCall::new())
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_filter(LevelFilter::INFO)
+    });
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
     Ok(Guard::new(config))
 }
 
@@ -172,6 +181,11 @@ impl Telemetry {
     /// The metrics of the process.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Who records the spans of this service, if they are recorded.
+    pub(crate) fn tracer(&self) -> Option<Tracer> {
+        self.tracer.clone()
     }
 
     /// Opens the span of a call being served.

@@ -14,7 +14,7 @@ use std::{
 use http::HeaderValue;
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId,
-    trace::{Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState, Tracer as _, TracerProvider as _},
+    trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState, Tracer as _, TracerProvider as _},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -23,6 +23,7 @@ use opentelemetry_sdk::{
 use tonic::Code;
 
 use super::{MethodMetrics, TraceContext};
+use crate::call;
 
 /// How long the last spans may take to leave when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -138,8 +139,9 @@ impl Tracer {
             attributes.push(KeyValue::new("peer.service", peer.to_owned()));
         }
         let context = match &parent {
-            Some(parent) => Context::new().with_remote_span_context(span_context(parent)),
             None => Context::new(),
+            Some(parent) if kind == SpanKind::Client => innermost(parent),
+            Some(parent) => beneath(parent),
         };
         let span = self
             .0
@@ -151,6 +153,43 @@ impl Tracer {
         let next = trace_context(span.span_context(), state);
         (next, if span.is_recording() { Span(Some(Box::new(Recording { span, kind }))) } else { Span::default() })
     }
+}
+
+/// The tracer of `tracing`'s own spans: that of the service whose call is being
+/// served. Outside of calls nothing is recorded.
+#[derive(Debug)]
+pub(super) struct OfTheCall {
+    nobody: SdkTracer,
+}
+
+impl OfTheCall {
+    pub(super) fn new() -> Self {
+        let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+        Self { nobody: provider.tracer("nobody") }
+    }
+}
+
+impl opentelemetry::trace::Tracer for OfTheCall {
+    type Span = opentelemetry_sdk::trace::Span;
+
+    fn build_with_context(&self, builder: SpanBuilder, context: &Context) -> Self::Span {
+        call::with_tracer(|found| match found {
+            Some(tracer) => tracer.0.build_with_context(builder, context),
+            None => self.nobody.build_with_context(builder, context),
+        })
+    }
+}
+
+/// The context of what is opened where a call stands.
+pub(crate) fn beneath(trace: &TraceContext) -> Context {
+    Context::new().with_remote_span_context(span_context(trace))
+}
+
+/// The context of what is opened by a handler: beneath the innermost span that it
+/// has open, if that is of the same trace.
+fn innermost(trace: &TraceContext) -> Context {
+    let active = Context::current();
+    if active.span().span_context().trace_id().to_bytes() == trace.trace_id() { active } else { beneath(trace) }
 }
 
 // === impl Span ===
@@ -211,4 +250,112 @@ fn trace_context(context: &SpanContext, state: Option<HeaderValue>) -> TraceCont
         context.is_sampled(),
         state,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_sdk::{error::OTelSdkResult, trace::SpanData};
+    use tokio::time::Instant;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+    use crate::{
+        call::Call,
+        telemetry::{Metrics, Telemetry},
+    };
+
+    /// Keeps what is exported, with the name of the service it is from.
+    #[derive(Debug, Clone, Default)]
+    struct Kept {
+        service: String,
+        spans: Arc<Mutex<Vec<(String, SpanData)>>>,
+    }
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.spans.lock().unwrap().extend(batch.into_iter().map(|span| (self.service.clone(), span)));
+            Ok(())
+        }
+
+        fn set_resource(&mut self, resource: &Resource) {
+            self.service = resource.get(&"service.name".into()).map(|name| name.to_string()).unwrap_or_default();
+        }
+    }
+
+    fn telemetry(traces: &Traces, service: &str) -> Telemetry {
+        let tracer = traces.tracer(service, Vec::new());
+        Telemetry { service: Arc::from(service), metrics: Metrics::new(), tracer }
+    }
+
+    #[test]
+    fn a_call_through_two_services_is_one_tree_and_each_span_says_whose_it_is() {
+        let kept = Kept::default();
+        let exporter = kept.clone();
+        let traces = Traces::to(1.0, move || Ok(exporter.clone()));
+        let (front, back) = (telemetry(&traces, "storefront"), telemetry(&traces, "catalog"));
+        let method = front.metrics().server_method("storefront", "/mercat.catalog.v1.PricingService/ResolvePrices");
+        let subscriber = tracing_subscriber::registry()
+            .with(tracing_opentelemetry::layer().with_tracer(OfTheCall::new()));
+
+        tracing::subscriber::with_default(subscriber, || {
+            let (trace, mut served) = front.serve(&method, None);
+            let call = Call { deadline: Instant::now(), trace, authorization: None };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(call::scope_of(call, front.tracer(), async {
+                let span = tracing::info_span!("price the cart");
+                let _entered = span.enter();
+                let parent = call::current().map(|call| call.trace);
+                let (trace, mut made) = front.call(&method, parent, "catalog");
+                let (_, mut inner) = back.serve(&method, Some(trace));
+                inner.end(Code::NotFound);
+                made.end(Code::NotFound);
+            }));
+            served.end(Code::Ok);
+        });
+        tracing::info_span!("outside of calls").in_scope(|| {});
+        traces.shutdown();
+
+        let spans = kept.spans.lock().unwrap();
+        let mut names: Vec<(&str, &str)> =
+            spans.iter().map(|(service, span)| (service.as_str(), span.name.as_ref())).collect();
+        names.sort_unstable();
+        let rpc = "mercat.catalog.v1.PricingService/ResolvePrices";
+        assert_eq!(
+            names,
+            [("catalog", rpc), ("storefront", rpc), ("storefront", rpc), ("storefront", "price the cart")]
+        );
+        let mut parent = SpanId::INVALID;
+        for (service, name, kind) in [
+            ("storefront", rpc, SpanKind::Server),
+            ("storefront", "price the cart", SpanKind::Internal),
+            ("storefront", rpc, SpanKind::Client),
+            ("catalog", rpc, SpanKind::Server),
+        ] {
+            let (_, span) = spans
+                .iter()
+                .find(|(of, span)| of == service && span.name == name && span.span_kind == kind)
+                .unwrap();
+            assert_eq!(span.parent_span_id, parent, "{service} {name} {kind:?}");
+            assert_eq!(span.span_context.trace_id(), spans[0].1.span_context.trace_id());
+            parent = span.span_context.span_id();
+        }
+        let failed: Vec<_> = spans.iter().filter(|(_, span)| span.status != Status::Unset).collect();
+        assert_eq!(failed.len(), 1, "NOT_FOUND is a failure to the client alone");
+    }
+
+    #[test]
+    fn what_nobody_records_passes_through_unchanged() {
+        let sent = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00").unwrap();
+        let kept = Kept::default();
+        let exporter = kept.clone();
+        let traces = Traces::to(1.0, move || Ok(exporter.clone()));
+        for telemetry in [Telemetry::off("catalog"), telemetry(&traces, "catalog")] {
+            let method = telemetry.metrics().server_method("catalog", "/a.B/C");
+            let (trace, mut span) = telemetry.serve(&method, Some(sent.clone()));
+            assert_eq!(trace, sent);
+            span.end(Code::Ok);
+        }
+        traces.shutdown();
+        assert!(kept.spans.lock().unwrap().is_empty());
+    }
 }

@@ -170,13 +170,9 @@ async fn a_dead_instance_is_avoided() {
     let server = Server::start(Probe::echo()).await;
     let dead = nowhere().await;
     let channel = peers(&[dead, server.address], config()).channel("probe");
-    let mut failures = 0;
     for _ in 0..300 {
-        failures += usize::from(call(&channel, WRITE, "hello").await.is_err());
-    }
-    assert!(failures <= 5, "{failures}");
-    for _ in 0..300 {
-        call(&channel, READ, "what is safe never fails").await.unwrap();
+        // What never left can go elsewhere, whatever its method.
+        call(&channel, WRITE, "hello").await.unwrap();
     }
 }
 
@@ -296,7 +292,7 @@ async fn a_rolling_restart_of_two_instances_fails_no_call() {
         let (channel, is_over, made) = (channel.clone(), Arc::clone(&is_over), Arc::clone(&made));
         tokio::spawn(async move {
             while !is_over.load(Ordering::SeqCst) {
-                call(&channel, READ, "hello").await.unwrap();
+                call(&channel, WRITE, "not safe to make again").await.unwrap();
                 made.fetch_add(1, Ordering::SeqCst);
             }
         })
