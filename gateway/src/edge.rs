@@ -1,0 +1,222 @@
+//! The port: tells the protocols apart, and says no in one voice.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use chassis::{Error, Fault, serve::Stack, telemetry::TraceContext};
+use contracts::mesh::v1::ErrorReason;
+use futures_util::future::BoxFuture;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
+use http_body_util::Full;
+use tonic::body::Body;
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower_layer::Layer as _;
+use tower_service::Service;
+use transcode::Schema;
+
+use crate::{config::Config, cors::Cors, health::Aggregate, openapi, problem, rest::Rest};
+
+/// Names a request to people: the client's own, or the id of its trace.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest name a client may give a request.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The whole edge as one service. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Edge(Arc<Inner>);
+
+struct Inner {
+    stack: Stack,
+    web: GrpcWebService<Stack>,
+    rest: Rest,
+    cors: Cors,
+    health: Aggregate,
+    openapi: Bytes,
+    uri_bytes_max: usize,
+    access_log: bool,
+}
+
+/// What a request speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Grpc,
+    GrpcWeb,
+    Http,
+}
+
+// === impl Edge ===
+
+impl Edge {
+    pub(crate) fn new(
+        config: &Config,
+        stack: Stack,
+        schema: Arc<Schema>,
+        health: Aggregate,
+    ) -> Result<Self, Error> {
+        let openapi = openapi::document(&schema);
+        Ok(Self(Arc::new(Inner {
+            web: GrpcWebLayer::new().layer(stack.clone()),
+            rest: Rest::new(config, stack.clone(), schema),
+            cors: Cors::new(&config.cors_origins)?,
+            openapi: Bytes::from(openapi.to_string()),
+            uri_bytes_max: config.uri_bytes_max,
+            access_log: config.access_log,
+            stack,
+            health,
+        })))
+    }
+}
+
+impl Service<Request<Body>> for Edge {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let edge = Arc::clone(&self.0);
+        Box::pin(async move { Ok(edge.answer(request).await) })
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
+        if let Some(preflight) = self.cors.preflight(&request) {
+            return preflight;
+        }
+        let started = Instant::now();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let request_id = request_id(request.headers_mut());
+        let (method, path) = match self.access_log {
+            true => (request.method().clone(), request.uri().path().to_owned()),
+            false => (Method::GET, String::new()),
+        };
+        let speech = speech(&request);
+        let mut response = match speech {
+            Speech::Grpc => self.stack.serve(request).await,
+            Speech::GrpcWeb => {
+                let Ok(response) = self.web.clone().call(request).await;
+                response
+            }
+            Speech::Http => self.http(request, &request_id).await,
+        };
+        let headers = response.headers_mut();
+        self.cors.admit(headers, origin.as_ref());
+        if speech != Speech::Grpc {
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if let Ok(name) = HeaderValue::from_str(&request_id) {
+                headers.insert(REQUEST_ID, name);
+            }
+        }
+        if self.access_log {
+            let status = response.status().as_u16();
+            let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(target: "access", %method, path, status, duration_us, request_id, "answered");
+        }
+        response
+    }
+
+    async fn http(&self, request: Request<Body>, request_id: &str) -> Response<Body> {
+        let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if length > self.uri_bytes_max {
+            let fault = Fault::invalid_argument(ErrorReason::HeaderInvalid).message(format!(
+                "path and query have {length} bytes, and may have {}",
+                self.uri_bytes_max
+            ));
+            let mut response = problem::response(&fault, request_id);
+            *response.status_mut() = StatusCode::URI_TOO_LONG;
+            return response;
+        }
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match (request.uri().path(), is_read) {
+            ("/healthz", true) => {
+                json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"alive\"}"))
+            }
+            ("/readyz", true) => self.readiness(),
+            ("/openapi.json", true) => json(StatusCode::OK, self.openapi.clone()),
+            _ => self.rest.answer(request, request_id).await,
+        }
+    }
+
+    fn readiness(&self) -> Response<Body> {
+        let is_ready = self.health.is_ready();
+        let services: serde_json::Map<String, serde_json::Value> = self
+            .health
+            .services()
+            .into_iter()
+            .map(|(name, is_ready)| (name, if is_ready { "ready" } else { "not ready" }.into()))
+            .collect();
+        let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let said = if is_ready { "ready" } else { "not ready" };
+        json(
+            status,
+            Bytes::from(serde_json::json!({"status": said, "services": services}).to_string()),
+        )
+    }
+}
+
+impl std::fmt::Debug for Edge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edge").field("stack", &self.0.stack).finish_non_exhaustive()
+    }
+}
+
+fn speech<B>(request: &Request<B>) -> Speech {
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    match content_type {
+        Some(kind) if kind.starts_with("application/grpc-web") => Speech::GrpcWeb,
+        Some(kind)
+            if kind.starts_with("application/grpc") && request.version() == Version::HTTP_2 =>
+        {
+            Speech::Grpc
+        }
+        _ => Speech::Http,
+    }
+}
+
+/// The name of the request: the client's if it is harmless, else the trace's id,
+/// so that a log line is found by what the client saw.
+fn request_id(headers: &mut HeaderMap) -> String {
+    let is_harmless = |name: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    if let Some(name) =
+        headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok()).filter(is_harmless)
+    {
+        return name.to_owned();
+    }
+    headers.remove(&REQUEST_ID);
+    let trace = match TraceContext::extract(headers) {
+        Some(trace) => trace,
+        None => {
+            let trace = TraceContext::start();
+            trace.inject(headers);
+            trace
+        }
+    };
+    trace.trace_id_text()
+}
+
+/// A page of the edge's own.
+fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

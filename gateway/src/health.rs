@@ -1,0 +1,133 @@
+//! What the services say of themselves, in one place.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chassis::{Channel, Contract, Fault, Peers, Tasks};
+use tonic_health::{
+    ServingStatus,
+    pb::{
+        HealthCheckRequest, health_check_response, health_client::HealthClient,
+        health_server::HealthServer,
+    },
+    server::{HealthReporter, HealthService},
+};
+
+/// How often the services are asked.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long one may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The health of every service, as of the last second. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Aggregate {
+    reporter: HealthReporter,
+    /// Of each service its channel and the gRPC services it serves.
+    services: Arc<BTreeMap<String, (Channel, Vec<String>)>>,
+    ready: Arc<Mutex<BTreeMap<String, bool>>>,
+    draining: Arc<AtomicBool>,
+}
+
+// === impl Aggregate ===
+
+impl Aggregate {
+    /// Asks once, and from then on again and again.
+    pub(crate) async fn start(contract: &Contract, peers: &Peers, tasks: &Tasks) -> Self {
+        let services = contract
+            .service_names()
+            .into_iter()
+            .map(|name| {
+                let grpc = contract.grpc_services(&name);
+                (name.clone(), (peers.channel(&name), grpc))
+            })
+            .collect();
+        let aggregate = Self {
+            reporter: HealthReporter::new(),
+            services: Arc::new(services),
+            ready: Arc::default(),
+            draining: Arc::default(),
+        };
+        aggregate.look().await;
+        let looking = aggregate.clone();
+        tasks.every("health of the services", PERIOD, move || {
+            let looking = looking.clone();
+            async move {
+                looking.look().await;
+                Ok::<(), Fault>(())
+            }
+        });
+        aggregate
+    }
+
+    /// The server, for the gateway's own port.
+    pub(crate) fn server(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Each service, and whether it is ready.
+    pub(crate) fn services(&self) -> BTreeMap<String, bool> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether all are.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire) && self.services().values().all(|is_ready| *is_ready)
+    }
+
+    /// Says "not serving" from now on.
+    pub(crate) async fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.tell("", false).await;
+        for (_, grpc) in self.services.values() {
+            for name in grpc {
+                self.tell(name, false).await;
+            }
+        }
+    }
+
+    async fn look(&self) {
+        let asked = self.services.iter().map(|(name, (channel, _))| async move {
+            let mut client = HealthClient::new(channel.clone());
+            let answer = tokio::time::timeout(
+                PATIENCE,
+                client.check(HealthCheckRequest { service: String::new() }),
+            );
+            let is_ready = matches!(
+                answer.await,
+                Ok(Ok(response))
+                    if response.get_ref().status() == health_check_response::ServingStatus::Serving
+            );
+            (name.clone(), is_ready)
+        });
+        let found: BTreeMap<String, bool> =
+            futures_util::future::join_all(asked).await.into_iter().collect();
+        if self.draining.load(Ordering::Acquire) {
+            return;
+        }
+        let before = self.services();
+        for (name, is_ready) in &found {
+            if before.get(name) == Some(is_ready) {
+                continue;
+            }
+            if let Some((_, grpc)) = self.services.get(name) {
+                for service in grpc {
+                    self.tell(service, *is_ready).await;
+                }
+            }
+        }
+        let all = found.values().all(|is_ready| *is_ready);
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        self.tell("", all).await;
+    }
+
+    async fn tell(&self, name: &str, is_ready: bool) {
+        let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(name, status).await;
+    }
+}
