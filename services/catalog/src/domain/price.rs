@@ -236,9 +236,8 @@ mod tests {
                 None => prop_assert_eq!(prices.iter().filter(open).count(), 0),
                 Some(chosen) => {
                     prop_assert!(open(&chosen));
-                    prop_assert!(prices.iter().filter(open).all(|price| {
-                        price.terms.min_quantity <= chosen.terms.min_quantity
-                    }));
+                    let highest = prices.iter().filter(open).map(|price| price.terms.min_quantity).max();
+                    prop_assert_eq!(highest, Some(chosen.terms.min_quantity));
                 }
             }
         }
