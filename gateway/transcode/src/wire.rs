@@ -71,11 +71,6 @@ impl<'w> Reader<'w> {
     }
 
     #[inline]
-    pub(crate) fn rest(&self) -> &'w [u8] {
-        self.rest
-    }
-
-    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         match *self.rest {
             [low, ref rest @ ..] if low < 0x80 => {
@@ -201,6 +196,11 @@ impl Tag {
     }
 }
 
+/// A tag of one byte, for field numbers below 16.
+pub(crate) fn small_tag(number: u8, kind: u8) -> u8 {
+    number << 3 | kind
+}
+
 /// Writes `value` at the start of `bytes`, which must have room; gives its length.
 #[inline]
 pub(crate) fn encode_varint(mut value: u64, bytes: &mut [u8]) -> usize {
@@ -252,6 +252,11 @@ impl<'o> Writer<'o> {
     /// Cuts the buffer to what it held before.
     pub(crate) fn abandon(self) {
         self.buffer.truncate(self.start);
+    }
+
+    /// Forgets all that was written.
+    pub(crate) fn restart(&mut self) {
+        self.at = self.start;
     }
 
     #[inline]

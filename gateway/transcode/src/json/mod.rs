@@ -1,34 +1,126 @@
 //! The JSON mapping of protobuf, in both directions.
 
+mod guard;
+mod known;
+mod lexer;
+mod number;
+mod parse;
+mod print;
+mod print_known;
+mod print_scalar;
+mod scalar;
+mod time;
+
+pub(crate) use guard::{Guard, MAX_GUARDS, Mask, Scope};
+pub(crate) use known::{write_mask, write_time};
+pub(crate) use parse::Parser;
+pub(crate) use scalar::write_text;
+pub(crate) use time::{parse_duration, parse_timestamp};
+
+use print::{Printer, Step, broken};
+
 use crate::{
     error::{JsonError, WireError},
     options::{ParseOptions, PrintOptions},
+    path::Raw,
     schema::Tables,
+    wire::Reader,
 };
 
+/// One message from JSON, appended to `out`.
 pub(crate) fn parse_message(
-    _: &Tables,
-    _: u32,
-    _: &[u8],
-    _: &mut Vec<u8>,
-    _: &ParseOptions,
+    tables: &Tables,
+    message: u32,
+    json: &[u8],
+    out: &mut Vec<u8>,
+    options: &ParseOptions,
 ) -> Result<(), JsonError> {
-    Err(JsonError::new(crate::JsonErrorKind::Size, 0, "being built".into()))
+    let mut parser =
+        Parser::new(tables, json, out, options).map_err(|error| error.located(json))?;
+    let table = tables.message(message);
+    match parser.root(table, Scope::PLAIN).and_then(|()| parser.end()) {
+        Ok(()) => {
+            parser.out.finish();
+            Ok(())
+        }
+        Err(error) => {
+            parser.out.abandon();
+            Err(error.located(json))
+        }
+    }
 }
+
+/// One message as JSON, appended to `out`.
 pub(crate) fn print_message(
-    _: &Tables,
-    _: u32,
-    _: &[u8],
-    _: &mut Vec<u8>,
-    _: &PrintOptions,
+    tables: &Tables,
+    message: u32,
+    wire: &[u8],
+    out: &mut Vec<u8>,
+    options: &PrintOptions,
 ) -> Result<(), WireError> {
-    Err(WireError::new("being built".into()))
+    let kind = tables.message(message).kind;
+    print(tables, wire.len(), out, options, |printer| printer.whole(kind, wire))
 }
-pub(crate) fn print_details(
-    _: &Tables,
-    _: &[u8],
-    _: &mut Vec<u8>,
-    _: &PrintOptions,
+
+/// One field of a message as JSON: all that the message holds of it, or its default.
+pub(crate) fn print_field(
+    tables: &Tables,
+    message: u32,
+    slot: u32,
+    wire: &[u8],
+    out: &mut Vec<u8>,
+    options: &PrintOptions,
 ) -> Result<(), WireError> {
-    Err(WireError::new("being built".into()))
+    let table = tables.message(message);
+    print(tables, wire.len(), out, options, |printer| printer.field(table, slot, wire))
+}
+
+/// The details of a `google.rpc.Status` as a JSON array.
+pub(crate) fn print_details(
+    tables: &Tables,
+    status: &[u8],
+    out: &mut Vec<u8>,
+    options: &PrintOptions,
+) -> Result<(), WireError> {
+    let options = PrintOptions { keep_unknown_any: true, ..options.clone() };
+    print(tables, status.len(), out, &options, |printer| {
+        let start = printer.out.position();
+        let mut reader = Reader::new(status);
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            let value = reader.raw(number, wire_type).flatten().ok_or_else(broken)?;
+            if let (3, Raw::Bytes(any)) = (number, value) {
+                printer.out.byte(b',')?;
+                printer.any(any)?;
+            }
+        }
+        printer.enclose(start, b'[', b']')
+    })
+}
+
+/// Prints in one go, or again with care.
+fn print<'s>(
+    tables: &'s Tables,
+    length: usize,
+    out: &mut Vec<u8>,
+    options: &'s PrintOptions,
+    mut body: impl FnMut(&mut Printer<'s, '_>) -> Step,
+) -> Result<(), WireError> {
+    // JSON is about twice as long as its wire bytes.
+    let mut printer = Printer::new(tables, out, length * 2, options);
+    let mut printed = body(&mut printer);
+    if printer.restart {
+        printer.careful();
+        printed = body(&mut printer);
+    }
+    match printed {
+        Ok(()) => {
+            printer.out.finish();
+            Ok(())
+        }
+        Err(error) => {
+            printer.out.abandon();
+            Err(error)
+        }
+    }
 }

@@ -1,0 +1,704 @@
+//! Wire bytes to JSON, in one pass: each field is printed as it is met.
+//!
+//! Fields nearly always come once, lists and maps in one run; such a message streams straight through. The wire format
+//! also allows a list in several runs, a message in parts, a field or a map key again with another value. The first such
+//! thing that is met ends the attempt, and the whole is printed again carefully: each message is looked over first, and
+//! those that need it are printed from an index of their fields. So the worst case costs a small multiple, not a power,
+//! of the usual one.
+
+use crate::{
+    error::WireError,
+    options::PrintOptions,
+    schema::{Cardinality, EntryTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables},
+    wire::{Full, LEN, Reader, START_GROUP, Writer, index},
+};
+
+pub(super) type Step = Result<(), WireError>;
+
+/// What became of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Written,
+    /// It was written, and is the default of its type.
+    Default,
+    /// It counts as an unknown field: an enum of proto2 that has no such value.
+    Ignored,
+}
+
+/// One message on its way to JSON.
+pub(super) struct Printer<'s, 'o> {
+    pub(super) tables: &'s Tables,
+    pub(super) options: &'s PrintOptions,
+    pub(super) out: Writer<'o>,
+    pub(super) depth: u32,
+    /// Whether messages are looked over before they are printed.
+    pub(super) careful: bool,
+    /// The error that is on its way up only asks for care.
+    pub(super) restart: bool,
+    /// Seen bits beyond the 64th of the messages that are open.
+    seen: Vec<u64>,
+    /// Where the keys of the maps that are open stand in `out`.
+    pub(super) keys: Vec<(usize, usize)>,
+}
+
+/// Which fields of a message were met.
+#[derive(Clone, Copy)]
+struct Seen {
+    first: u64,
+    base: usize,
+}
+
+/// The list or map that is being printed.
+#[derive(Clone, Copy)]
+struct Open {
+    slot: u32,
+    /// Where its name begins, and where its content does.
+    name: usize,
+    content: usize,
+    /// Where its keys begin.
+    keys: usize,
+    count: usize,
+}
+
+impl From<Full> for WireError {
+    #[cold]
+    fn from(_: Full) -> Self {
+        Self::new("prints longer than the limit".into())
+    }
+}
+
+#[cold]
+pub(super) fn broken() -> WireError {
+    WireError::new("the bytes are no message of this type".into())
+}
+
+impl<'s, 'o> Printer<'s, 'o> {
+    pub(super) fn new(
+        tables: &'s Tables,
+        out: &'o mut Vec<u8>,
+        expected: usize,
+        options: &'s PrintOptions,
+    ) -> Self {
+        Self {
+            tables,
+            options,
+            out: Writer::new(out, expected, options.max_bytes),
+            depth: options.max_depth,
+            careful: false,
+            restart: false,
+            seen: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self) -> Step {
+        match self.depth.checked_sub(1) {
+            Some(depth) => {
+                self.depth = depth;
+                Ok(())
+            }
+            None => Err(WireError::new("nested too deep".into())),
+        }
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.depth += 1;
+    }
+
+    /// Asks for the careful way.
+    #[cold]
+    pub(super) fn again(&mut self) -> WireError {
+        self.restart = true;
+        WireError::new(String::new())
+    }
+
+    /// Begins again, with care.
+    pub(super) fn careful(&mut self) {
+        self.careful = true;
+        self.restart = false;
+        self.depth = self.options.max_depth;
+        self.seen.clear();
+        self.keys.clear();
+        self.out.restart();
+    }
+
+    /// Everything in an object or array begins with a comma; the first of these becomes the opening.
+    #[inline]
+    pub(super) fn enclose(&mut self, start: usize, open: u8, close: u8) -> Step {
+        if self.out.position() == start {
+            self.out.byte(open)?;
+        } else {
+            self.out.patch(start, open);
+        }
+        Ok(self.out.byte(close)?)
+    }
+
+    /// A message of ordinary JSON.
+    pub(super) fn message(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
+        self.enter()?;
+        let start = self.out.position();
+        self.fields(table, wire)?;
+        self.leave();
+        self.enclose(start, b'{', b'}')
+    }
+
+    /// The fields of a message, each with a comma before it.
+    pub(super) fn fields(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
+        if self.careful && self.is_irregular(table, wire)? {
+            return self.indexed(table, wire);
+        }
+        self.streamed(table, wire)
+    }
+
+    fn begin(&mut self, table: &MessageTable) -> Seen {
+        let seen = Seen { first: 0, base: self.seen.len() };
+        if table.seen_bits > 64 {
+            self.seen.resize(seen.base + index((table.seen_bits - 1) / 64), 0);
+        }
+        seen
+    }
+
+    /// Marks a seen bit; whether it was marked before.
+    #[inline]
+    fn mark(&mut self, seen: &mut Seen, bit: u32) -> bool {
+        let mask = 1_u64 << (bit & 63);
+        let word = if bit < 64 {
+            Some(&mut seen.first)
+        } else {
+            self.seen.get_mut(seen.base + index(bit / 64) - 1)
+        };
+        word.is_some_and(|word| std::mem::replace(word, *word | mask) & mask != 0)
+    }
+
+    #[inline]
+    fn name(&mut self, field: &Field) -> Result<(), Full> {
+        let key = if self.options.use_proto_names { &field.proto_key } else { &field.json_key };
+        self.key(key)
+    }
+
+    #[inline]
+    pub(super) fn key(&mut self, key: &Key) -> Result<(), Full> {
+        match key.length {
+            0..=16 => match key.head.first_chunk::<16>() {
+                Some(head) => self.out.padded(head, key.length),
+                None => Ok(()),
+            },
+            17..=32 => self.out.padded(&key.head, key.length),
+            _ => self.out.bytes(&key.full),
+        }
+    }
+
+    fn streamed(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
+        let mut reader = Reader::new(wire);
+        let mut seen = self.begin(table);
+        let mut open = Open { slot: NONE, name: 0, content: 0, keys: 0, count: 0 };
+        let mut next_default = 0;
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            let Some(slot) = table.slot_by_number(number) else {
+                reader.skip(number, wire_type).ok_or_else(broken)?;
+                continue;
+            };
+            let field = table.field(slot);
+            if !accepts(field, wire_type) {
+                reader.skip(number, wire_type).ok_or_else(broken)?;
+                continue;
+            }
+            if slot != open.slot {
+                if open.slot != NONE {
+                    self.close(table, open)?;
+                    open.slot = NONE;
+                }
+                if self.mark(&mut seen, slot)
+                    || field.oneof != NONE && self.mark(&mut seen, field.oneof)
+                {
+                    return Err(self.again());
+                }
+                if self.options.emit_defaults && slot >= next_default {
+                    self.defaults(table, next_default..slot, &mut seen)?;
+                    next_default = slot + 1;
+                }
+                let name = self.out.position();
+                self.name(field)?;
+                if field.cardinality == Cardinality::Singular {
+                    match self.value(field, &mut reader) {
+                        Ok(Outcome::Written) => {}
+                        Ok(Outcome::Default) if field.presence || self.options.emit_defaults => {}
+                        Ok(_) => self.out.rewind(name),
+                        Err(error) => return Err(self.within(error, field)),
+                    }
+                    continue;
+                }
+                open = Open {
+                    slot,
+                    name,
+                    content: self.out.position(),
+                    keys: self.keys.len(),
+                    count: 0,
+                };
+            }
+            let printed = match field.cardinality {
+                Cardinality::Map(entry) => {
+                    let entry = self.tables.entry(entry);
+                    reader.bytes().ok_or_else(broken).and_then(|bytes| self.entry(entry, bytes))
+                }
+                _ => self.elements(field, wire_type, &mut reader, &mut open.count),
+            };
+            if let Err(error) = printed {
+                let at = format!("[{}]", open.count);
+                let error = self.within_text(error, &at);
+                return Err(self.within(error, field));
+            }
+        }
+        if open.slot != NONE {
+            self.close(table, open)?;
+        }
+        if self.options.emit_defaults {
+            let all = u32::try_from(table.fields.len()).unwrap_or(NONE);
+            self.defaults(table, next_default..all, &mut seen)?;
+        }
+        self.seen.truncate(seen.base);
+        Ok(())
+    }
+
+    #[cold]
+    fn within(&self, error: WireError, field: &Field) -> WireError {
+        self.within_text(error, &field.json_name)
+    }
+
+    #[cold]
+    fn within_text(&self, error: WireError, name: &str) -> WireError {
+        if self.restart { error } else { error.within(name) }
+    }
+
+    /// Ends a list or map.
+    fn close(&mut self, table: &MessageTable, open: Open) -> Step {
+        let map = matches!(table.field(open.slot).cardinality, Cardinality::Map(_));
+        if map {
+            if self.twice(open.keys) {
+                return Err(self.again());
+            }
+            self.keys.truncate(open.keys);
+        }
+        if self.out.position() == open.content && !self.options.emit_defaults {
+            self.out.rewind(open.name);
+            return Ok(());
+        }
+        let (opening, closing) = if map { (b'{', b'}') } else { (b'[', b']') };
+        self.enclose(open.content, opening, closing)
+    }
+
+    /// Whether a key came twice among those from `base` on.
+    pub(super) fn twice(&self, base: usize) -> bool {
+        let keys = self.keys.get(base..).unwrap_or_default();
+        let bytes = |&(start, end): &(usize, usize)| {
+            self.out.written(start).get(..end - start).unwrap_or_default()
+        };
+        if keys.len() <= 8 {
+            return (1..keys.len())
+                .any(|nth| keys.iter().take(nth).any(|key| bytes(key) == bytes(&keys[nth])));
+        }
+        let mut sorted: Vec<&[u8]> = keys.iter().map(bytes).collect();
+        sorted.sort_unstable();
+        sorted.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
+    /// One element of a list, or a packed run of them.
+    #[inline]
+    fn elements(
+        &mut self,
+        field: &'s Field,
+        wire_type: u8,
+        reader: &mut Reader<'_>,
+        count: &mut usize,
+    ) -> Step {
+        if wire_type != LEN || !field.kind.packable() {
+            self.element(field, reader)?;
+            *count += 1;
+            return Ok(());
+        }
+        let mut packed = Reader::new(reader.bytes().ok_or_else(broken)?);
+        while !packed.is_empty() {
+            self.element(field, &mut packed)?;
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn element(&mut self, field: &'s Field, reader: &mut Reader<'_>) -> Step {
+        let start = self.out.position();
+        self.out.byte(b',')?;
+        if self.value(field, reader)? == Outcome::Ignored {
+            self.out.rewind(start);
+        }
+        Ok(())
+    }
+
+    /// One value, whose tag is read and fits.
+    #[inline]
+    pub(super) fn value(
+        &mut self,
+        field: &'s Field,
+        reader: &mut Reader<'_>,
+    ) -> Result<Outcome, WireError> {
+        match field.kind {
+            Kind::Scalar(Scalar::String) => {
+                let text = reader.bytes().ok_or_else(broken)?;
+                self.string(text)?;
+                Ok(if text.is_empty() { Outcome::Default } else { Outcome::Written })
+            }
+            Kind::Scalar(scalar) => self.scalar(scalar, reader),
+            Kind::Enum(enumeration) => self.enumeration(enumeration, reader),
+            Kind::Message(message) => {
+                let wire = reader.bytes().ok_or_else(broken)?;
+                self.message(self.tables.message(message), wire)?;
+                Ok(Outcome::Written)
+            }
+            Kind::NullValue => {
+                reader.varint().ok_or_else(broken)?;
+                self.out.bytes(b"null")?;
+                Ok(Outcome::Default)
+            }
+            Kind::Group(message) => {
+                let wire = reader.group(field.number).ok_or_else(broken)?;
+                self.message(self.tables.message(message), wire)?;
+                Ok(Outcome::Written)
+            }
+            kind => {
+                let wire = reader.bytes().ok_or_else(broken)?;
+                self.well_known(kind, wire)?;
+                Ok(Outcome::Written)
+            }
+        }
+    }
+
+    /// A message of any kind, from its bytes.
+    pub(super) fn whole(&mut self, kind: Kind, wire: &[u8]) -> Step {
+        match kind {
+            Kind::Message(message) | Kind::Group(message) => {
+                self.message(self.tables.message(message), wire)
+            }
+            kind => self.well_known(kind, wire),
+        }
+    }
+
+    /// One entry of a map, with a comma before it.
+    fn entry(&mut self, entry: &'s EntryTable, wire: &[u8]) -> Step {
+        let mut reader = Reader::new(wire);
+        let (mut key, mut value) = (None, None);
+        let mut parts = Vec::new();
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            let at = reader;
+            reader.skip(number, wire_type).ok_or_else(broken)?;
+            if number == 1 && wire_type == entry.key.kind.wire_type() {
+                key = Some(at);
+            } else if number == 2 && wire_type == entry.value.kind.wire_type() {
+                // A message in parts is rare enough to be put together.
+                if let Some(first) = value.replace(at)
+                    && entry.value.message != NONE
+                {
+                    if parts.is_empty() {
+                        parts.extend_from_slice(body(&entry.value, first).unwrap_or_default());
+                    }
+                    parts.extend_from_slice(body(&entry.value, at).unwrap_or_default());
+                }
+            }
+        }
+        let start = self.out.position();
+        self.out.byte(b',')?;
+        self.map_key(&entry.key, key)?;
+        self.keys.push((start, self.out.position()));
+        self.out.byte(b':')?;
+        let outcome = match value {
+            Some(_) if !parts.is_empty() => {
+                self.whole(entry.value.kind, &parts).map(|()| Outcome::Written)?
+            }
+            Some(mut value) => self.value(&entry.value, &mut value)?,
+            None => self.default_value(&entry.value).map(|()| Outcome::Default)?,
+        };
+        if outcome == Outcome::Ignored {
+            self.out.rewind(start);
+            self.keys.pop();
+        }
+        Ok(())
+    }
+
+    /// The key of a map, in quotes.
+    fn map_key(&mut self, key: &Field, at: Option<Reader<'_>>) -> Step {
+        let Kind::Scalar(scalar) = key.kind else { return Err(broken()) };
+        if scalar == Scalar::String {
+            let text = match at {
+                Some(mut at) => at.bytes().ok_or_else(broken)?,
+                None => &[],
+            };
+            return self.string(text);
+        }
+        // 64-bit integers have quotes of their own.
+        let start = self.out.position();
+        match at {
+            Some(mut at) => drop(self.scalar(scalar, &mut at)?),
+            None => self.default_scalar(scalar)?,
+        }
+        if self.out.written(start).first() == Some(&b'"') {
+            return Ok(());
+        }
+        self.out.rewind(start);
+        self.out.byte(b'"')?;
+        match at {
+            Some(mut at) => drop(self.scalar(scalar, &mut at)?),
+            None => self.default_scalar(scalar)?,
+        }
+        Ok(self.out.byte(b'"')?)
+    }
+
+    /// The fields of `slots` that were not met and have no presence, as their defaults.
+    #[cold]
+    fn defaults(
+        &mut self,
+        table: &'s MessageTable,
+        slots: std::ops::Range<u32>,
+        seen: &mut Seen,
+    ) -> Step {
+        for slot in slots {
+            let field = table.field(slot);
+            if field.presence || self.mark(seen, slot) {
+                continue;
+            }
+            self.name(field)?;
+            match field.cardinality {
+                Cardinality::Singular => self.default_value(field)?,
+                Cardinality::List { .. } => self.out.bytes(b"[]")?,
+                Cardinality::Map(_) => self.out.bytes(b"{}")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a value prints as that is not there.
+    pub(super) fn default_value(&mut self, field: &'s Field) -> Step {
+        match field.kind {
+            Kind::Scalar(scalar) => self.default_scalar(scalar),
+            Kind::Enum(enumeration) => {
+                let table = self.tables.enumeration(enumeration);
+                self.enum_value(table, table.default).map(drop)
+            }
+            Kind::NullValue => Ok(self.out.bytes(b"null")?),
+            kind => self.whole(kind, &[]),
+        }
+    }
+
+    /// Whether a message has fields in several runs, again, or (with defaults in between) out of order.
+    fn is_irregular(&mut self, table: &MessageTable, wire: &[u8]) -> Result<bool, WireError> {
+        let mut reader = Reader::new(wire);
+        let mut seen = self.begin(table);
+        let mut last = NONE;
+        let mut irregular = false;
+        while !reader.is_empty() && !irregular {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            reader.skip(number, wire_type).ok_or_else(broken)?;
+            let Some(slot) = table.slot_by_number(number) else { continue };
+            let field = table.field(slot);
+            if !accepts(field, wire_type) {
+                continue;
+            }
+            if slot == last {
+                // Two entries may have one key.
+                irregular = !matches!(field.cardinality, Cardinality::List { .. });
+                continue;
+            }
+            irregular = self.mark(&mut seen, slot)
+                || field.oneof != NONE && self.mark(&mut seen, field.oneof)
+                || self.options.emit_defaults && last != NONE && slot < last;
+            last = slot;
+        }
+        self.seen.truncate(seen.base);
+        Ok(irregular)
+    }
+
+    /// The fields of a message in any order and any number of parts, from an index of them.
+    fn indexed(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
+        let mut reader = Reader::new(wire);
+        let mut found: Vec<(u32, u8, Reader<'_>)> = Vec::new();
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            let at = reader;
+            reader.skip(number, wire_type).ok_or_else(broken)?;
+            if let Some(slot) =
+                table.slot_by_number(number).filter(|slot| accepts(table.field(*slot), wire_type))
+            {
+                let oneof = table.field(slot).oneof;
+                if oneof != NONE {
+                    // The last member of a oneof wins, and what came before it is gone.
+                    found.retain(|&(other, _, _)| {
+                        other == slot || table.field(other).oneof != oneof
+                    });
+                }
+                found.push((slot, wire_type, at));
+            }
+        }
+        found.sort_by_key(|&(slot, _, _)| slot);
+        let mut rest = found.as_slice();
+        let mut next_default = 0;
+        let mut seen = self.begin(table);
+        while let Some(&(slot, _, _)) = rest.first() {
+            let run = rest.partition_point(|&(other, _, _)| other == slot);
+            let (run, after) = rest.split_at(run);
+            rest = after;
+            if self.options.emit_defaults {
+                self.defaults(table, next_default..slot, &mut seen)?;
+                next_default = slot + 1;
+            }
+            let field = table.field(slot);
+            if let Err(error) = self.run(table, slot, run) {
+                return Err(self.within(error, field));
+            }
+        }
+        if self.options.emit_defaults {
+            let all = u32::try_from(table.fields.len()).unwrap_or(NONE);
+            self.defaults(table, next_default..all, &mut seen)?;
+        }
+        self.seen.truncate(seen.base);
+        Ok(())
+    }
+
+    /// What a message holds of one field, as the value alone.
+    pub(super) fn field(&mut self, table: &'s MessageTable, slot: u32, wire: &[u8]) -> Step {
+        let mut reader = Reader::new(wire);
+        let mut found = Vec::new();
+        while !reader.is_empty() {
+            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+            let at = reader;
+            reader.skip(number, wire_type).ok_or_else(broken)?;
+            if table.slot_by_number(number) == Some(slot) && accepts(table.field(slot), wire_type) {
+                found.push((slot, wire_type, at));
+            }
+        }
+        let field = table.field(slot);
+        let Some(&(_, _, mut last)) = found.last() else {
+            return match field.cardinality {
+                Cardinality::Singular => self.default_value(field),
+                Cardinality::List { .. } => Ok(self.out.bytes(b"[]")?),
+                Cardinality::Map(_) => Ok(self.out.bytes(b"{}")?),
+            };
+        };
+        let start = self.out.position();
+        match field.cardinality {
+            Cardinality::Singular if found.len() == 1 || field.message == NONE => {
+                self.value(field, &mut last).map(drop)
+            }
+            Cardinality::Singular => {
+                let parts: Vec<_> =
+                    found.iter().filter_map(|(_, _, part)| body(field, *part)).collect();
+                self.whole(field.kind, &parts.concat())
+            }
+            Cardinality::List { .. } => {
+                let mut count = 0;
+                for (_, wire_type, mut reader) in found {
+                    self.elements(field, wire_type, &mut reader, &mut count)?;
+                }
+                self.enclose(start, b'[', b']')
+            }
+            Cardinality::Map(entry) => {
+                let entry = self.tables.entry(entry);
+                let entries: Vec<_> =
+                    found.into_iter().filter_map(|(_, _, mut reader)| reader.bytes()).collect();
+                for bytes in self.last_of_each_key(&entry.key, &entries)? {
+                    self.entry(entry, bytes)?;
+                }
+                self.enclose(start, b'{', b'}')
+            }
+        }
+    }
+
+    /// All that a message holds of one field.
+    fn run(&mut self, table: &'s MessageTable, slot: u32, run: &[(u32, u8, Reader<'_>)]) -> Step {
+        let field = table.field(slot);
+        let name = self.out.position();
+        self.name(field)?;
+        let open =
+            Open { slot, name, content: self.out.position(), keys: self.keys.len(), count: 0 };
+        match field.cardinality {
+            Cardinality::Singular => {
+                let Some(&(_, _, mut last)) = run.last() else { return Ok(()) };
+                let outcome = if field.message != NONE && run.len() > 1 {
+                    let parts: Vec<_> =
+                        run.iter().filter_map(|(_, _, part)| body(field, *part)).collect();
+                    self.whole(field.kind, &parts.concat()).map(|()| Outcome::Written)?
+                } else {
+                    self.value(field, &mut last)?
+                };
+                if outcome == Outcome::Ignored
+                    || outcome == Outcome::Default && !field.presence && !self.options.emit_defaults
+                {
+                    self.out.rewind(name);
+                }
+                Ok(())
+            }
+            Cardinality::List { .. } => {
+                let mut count = 0;
+                for &(_, wire_type, mut reader) in run {
+                    self.elements(field, wire_type, &mut reader, &mut count)?;
+                }
+                self.close(table, open)
+            }
+            Cardinality::Map(entry) => {
+                let entry = self.tables.entry(entry);
+                let entries: Vec<_> =
+                    run.iter().filter_map(|&(_, _, mut reader)| reader.bytes()).collect();
+                for bytes in self.last_of_each_key(&entry.key, &entries)? {
+                    self.entry(entry, bytes)?;
+                }
+                self.close(table, open)
+            }
+        }
+    }
+
+    /// The entries of a map without those whose key comes again.
+    pub(super) fn last_of_each_key<'w>(
+        &mut self,
+        key: &Field,
+        entries: &[&'w [u8]],
+    ) -> Result<Vec<&'w [u8]>, WireError> {
+        let mut last = std::collections::HashMap::new();
+        let start = self.out.position();
+        for (nth, entry) in entries.iter().enumerate() {
+            let mut reader = Reader::new(entry);
+            let mut found = None;
+            while !reader.is_empty() {
+                let (number, wire_type) = reader.tag().ok_or_else(broken)?;
+                let at = reader;
+                reader.skip(number, wire_type).ok_or_else(broken)?;
+                if number == 1 && wire_type == key.kind.wire_type() {
+                    found = Some(at);
+                }
+            }
+            self.map_key(key, found)?;
+            last.insert(self.out.written(start).to_vec(), nth);
+            self.out.rewind(start);
+        }
+        let mut kept: Vec<_> = last.into_values().collect();
+        kept.sort_unstable();
+        Ok(kept.into_iter().filter_map(|nth| entries.get(nth).copied()).collect())
+    }
+}
+
+/// Whether a field's value may come with this wire type; another makes it an unknown field.
+#[inline]
+fn accepts(field: &Field, wire_type: u8) -> bool {
+    match field.cardinality {
+        Cardinality::Singular => wire_type == field.kind.wire_type(),
+        Cardinality::List { .. } => {
+            wire_type == field.kind.wire_type() || wire_type == LEN && field.kind.packable()
+        }
+        Cardinality::Map(_) => wire_type == LEN,
+    }
+}
+
+/// The bytes of a message field whose tag is read.
+fn body<'w>(field: &Field, mut at: Reader<'w>) -> Option<&'w [u8]> {
+    if field.kind.wire_type() == START_GROUP { at.group(field.number) } else { at.bytes() }
+}
