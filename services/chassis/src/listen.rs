@@ -69,7 +69,12 @@ pub struct Config {
     pub max_concurrent_streams: u32,
     /// Bytes of a request's headers.
     pub max_header_list_size: u32,
-    /// Streams a peer may have reset before they were accepted (rapid reset).
+    /// Streams a peer may have reset before they were accepted; more end its
+    /// connection (rapid reset).
+    ///
+    /// Honest peers reset what runs out of time, and by the dozen when this side
+    /// is slow to accept: among services a small bound would fail the calls that
+    /// had time left. The edge has a small one.
     pub max_pending_accept_reset_streams: usize,
     /// Streams this side may have reset for the peer's errors.
     pub max_local_error_reset_streams: usize,
@@ -141,7 +146,7 @@ impl Default for Config {
             header_read_timeout: Duration::from_secs(5),
             max_concurrent_streams: 128,
             max_header_list_size: 16 * 1_024,
-            max_pending_accept_reset_streams: 20,
+            max_pending_accept_reset_streams: 1_024,
             max_local_error_reset_streams: 1_024,
             max_control_frames_per_second: 5_000,
             keep_alive_interval: Duration::from_secs(10),
@@ -152,6 +157,18 @@ impl Default for Config {
             max_connection_age_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(15),
             drain_idle_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Config {
+    /// The bounds of a port that strangers reach.
+    pub fn edge() -> Self {
+        Self {
+            protocol: Protocol::Both,
+            max_pending_accept_reset_streams: 20,
+            max_connection_age: Duration::from_secs(30 * 60),
+            ..Self::default()
         }
     }
 }

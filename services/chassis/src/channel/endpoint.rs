@@ -67,6 +67,9 @@ pub(super) struct Broken {
     pub(super) error: Arc<str>,
     /// The request, if it never left: it can go elsewhere, whatever its method.
     pub(super) unsent: Option<Request<Body>>,
+    /// Whether this is the first to hear of it: many calls break with one
+    /// connection, and that is one failure.
+    pub(super) is_news: bool,
 }
 
 // === impl Endpoint ===
@@ -89,20 +92,22 @@ impl Endpoint {
         loop {
             let sender = match self.sender(config).await {
                 Ok(sender) => sender,
-                Err(error) => return Err(Broken { error, unsent: Some(request) }),
+                Err(error) => return Err(Broken { error, unsent: Some(request), is_news: true }),
             };
             match Sender::clone(&sender).try_send_request(request).await {
                 Ok(response) => return Ok(response),
                 Err(mut error) => {
                     let unsent = error.take_message();
                     let error = chain("the connection broke", error.error());
+                    // A stream may fail on a connection that goes on.
+                    let is_lost = unsent.is_some() || sender.is_closed();
+                    let is_news = is_lost && self.forget(&sender);
                     match unsent {
                         Some(unsent) if resends < RESENDS_MAX => {
                             resends += 1;
                             request = unsent;
-                            self.forget(&sender);
                         }
-                        unsent => return Err(Broken { error, unsent }),
+                        unsent => return Err(Broken { error, unsent, is_news }),
                     }
                 }
             }
@@ -152,13 +157,12 @@ impl Endpoint {
         }
     }
 
-    /// Lets nobody use this connection again.
-    fn forget(&self, sender: &Arc<Sender>) {
-        for connection in &self.connections {
-            if connection.sender.load().as_ref().is_some_and(|held| Arc::ptr_eq(held, sender)) {
-                connection.sender.store(None);
-            }
-        }
+    /// Lets nobody use this connection again. Says whether anybody still would have.
+    fn forget(&self, sender: &Arc<Sender>) -> bool {
+        self.connections.iter().any(|connection| {
+            let held = connection.sender.compare_and_swap(sender, None);
+            held.as_ref().is_some_and(|held| Arc::ptr_eq(held, sender))
+        })
     }
 }
 

@@ -268,7 +268,9 @@ impl Peer {
                     return Outcome::Remote(response, sent);
                 }
                 Err(broken) => {
-                    sent.fail(admission);
+                    if broken.is_news || admission == Admission::Probe {
+                        sent.fail(admission);
+                    }
                     match broken.unsent {
                         // Its load is counted now, so that the other is chosen.
                         Some(unsent) if others > 0 && attempt < self.config.attempts_max => {

@@ -9,7 +9,7 @@ use chassis::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    attack::{Attacker, GOAWAY, PING, PREFACE, RST_STREAM, SETTINGS, frame},
+    attack::{Attacker, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame, header_block},
     probe::{Probe, READ, Server, WRITE, call, eventually},
 };
 
@@ -33,7 +33,7 @@ fn the_bounds_start_as_they_were_measured() {
     assert_eq!(config.max_connections, 1_024);
     assert_eq!(config.max_connections_per_address, 64);
     assert_eq!(config.max_header_list_size, 16 * 1_024);
-    assert_eq!(config.max_pending_accept_reset_streams, 20);
+    assert_eq!(Config::edge().max_pending_accept_reset_streams, 20);
     assert_eq!(config.first_byte_timeout, Duration::from_secs(5));
     assert_eq!(config.keep_alive_interval, Duration::from_secs(10));
     assert_eq!(config.keep_alive_timeout, Duration::from_secs(5));
@@ -130,6 +130,21 @@ async fn a_flood_of_pings_ends_the_connection() {
     let server = server(Config { max_control_frames_per_second: 100, ..config() }).await;
     let mut attacker = Attacker::greeted(server.address).await;
     let flood = frame(PING, 0, 0, &[7; 8]).repeat(1_000);
+    attacker.send(&flood).await;
+    assert!(attacker.closed_after().await < SOON);
+    assert_eq!(call(&server.channel(), READ, "hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_rapid_reset_ends_the_connection_of_a_stranger() {
+    let server = server(Config { drain_idle_timeout: SHORT, ..Config::edge() }).await;
+    let mut attacker = Attacker::greeted(server.address).await;
+    let mut flood = Vec::new();
+    for number in 0..2_000 {
+        let stream = number * 2 + 1;
+        flood.extend(frame(HEADERS, END_HEADERS, stream, &header_block(WRITE)));
+        flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
     attacker.send(&flood).await;
     assert!(attacker.closed_after().await < SOON);
     assert_eq!(call(&server.channel(), READ, "hello").await.unwrap(), "hello");
