@@ -75,6 +75,8 @@ pub struct Waiter {
     inner: Arc<Inner>,
     saga_id: String,
     watch: Arc<Watch>,
+    /// Of an instance that has only just begun: its row tells nothing yet.
+    fresh: bool,
 }
 
 pub(super) struct Inner {
@@ -259,7 +261,7 @@ impl Sagas {
     /// Sets an instance going whose transaction has committed.
     pub fn run(&self, begun: Begun) -> Waiter {
         let instance = begun.instance;
-        let waiter = self.waiter(&instance.saga_id);
+        let waiter = self.follow(&instance.saga_id, true);
         let inner = Arc::clone(&self.inner);
         let call = call::current();
         self.inner.tasks.spawn("saga", async move { inner.drive(instance, call).await });
@@ -301,10 +303,15 @@ impl Sagas {
 
     /// Follows an instance.
     pub fn waiter(&self, saga_id: &str) -> Waiter {
+        self.follow(saga_id, false)
+    }
+
+    fn follow(&self, saga_id: &str, fresh: bool) -> Waiter {
         Waiter {
             inner: Arc::clone(&self.inner),
             saga_id: saga_id.to_owned(),
             watch: self.inner.watch(saga_id),
+            fresh,
         }
     }
 
@@ -487,6 +494,9 @@ impl Waiter {
         let mut latest = self.watch.latest.subscribe();
         let mut poll = tokio::time::interval_at(Moment::now() + WAIT_POLL, WAIT_POLL);
         let mut seen = latest.borrow_and_update().clone().map(|instance| (*instance).clone());
+        if seen.is_none() && !self.fresh {
+            seen = self.read().await?;
+        }
         loop {
             if seen.as_ref().is_some_and(&wish) {
                 return Ok(seen);
