@@ -34,20 +34,18 @@ impl StockService for Rpc {
         request: Request<GetStockRequest>,
     ) -> Result<Response<Stock>, Status> {
         let sku = request.into_inner().sku;
-        let levels = level::of_sku(&self.database, &sku).await.map_err(Error::from)?;
-        if levels.is_empty() {
+        let found = level::of_sku(&self.database, &sku).await.map_err(Error::from)?;
+        if found.is_empty() {
             return Err(Error::LevelNotFound { sku, location_id: None }.into());
         }
-        let available = level::availability(&self.database, std::slice::from_ref(&sku))
-            .await
-            .map_err(Error::from)?;
+        let active = found.iter().filter(|placed| placed.active);
         Ok(Response::new(Stock {
-            available: available.get(&sku).copied().unwrap_or_default(),
-            on_hand: levels.iter().map(|level| level.on_hand).sum(),
-            reserved: levels.iter().map(|level| level.reserved).sum(),
-            committed: levels.iter().map(|level| level.committed).sum(),
-            levels: levels.into_iter().map(Into::into).collect(),
             sku,
+            available: active.map(|placed| placed.level.available.max(0)).sum(),
+            on_hand: found.iter().map(|placed| placed.level.on_hand).sum(),
+            reserved: found.iter().map(|placed| placed.level.reserved).sum(),
+            committed: found.iter().map(|placed| placed.level.committed).sum(),
+            levels: found.into_iter().map(|placed| placed.level.into()).collect(),
         }))
     }
 

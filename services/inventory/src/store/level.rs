@@ -110,6 +110,7 @@ chassis::statements! {
           from {{JSON_ROWS:$1}} as item
           join location on location.location_id = item.value ->> 'location_id'
          where true
+         order by item.value ->> 'sku', location.location_id
             on conflict (sku, location_id) do nothing";
 
     /// One level that is about to change.
@@ -161,8 +162,15 @@ chassis::statements! {
            and location.active
          group by level.sku";
 
-    /// All levels of one SKU.
-    OF_SKU = concat!("select ", columns!(), " from stock_level where sku = $1 order by location_id");
+    /// All levels of one SKU, and whether their locations are asked for it.
+    OF_SKU = concat!(
+        "select ", columns!(), ", (
+                   select location.active from location where location.location_id = stock_level.location_id
+               ) as active
+           from stock_level
+          where sku = $1
+          order by location_id"
+    );
 
     /// All levels.
     LIST = concat!(
@@ -390,8 +398,21 @@ pub(crate) async fn candidates(tx: &mut Tx, skus: &[&str]) -> Result<Vec<Candida
     tx.fetch_all(CANDIDATES, args![json_texts(skus)]).await
 }
 
+/// A level, and whether its location is asked for reservations.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) level: Level,
+    pub(crate) active: bool,
+}
+
+impl FromRow for Placed {
+    fn from_row(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self { level: Level::from_row(row)?, active: row.get("active")? })
+    }
+}
+
 /// All levels of one SKU.
-pub(crate) async fn of_sku(database: &Database, sku: &str) -> Result<Vec<Level>, StoreError> {
+pub(crate) async fn of_sku(database: &Database, sku: &str) -> Result<Vec<Placed>, StoreError> {
     database.fetch_all(OF_SKU, args![sku]).await
 }
 

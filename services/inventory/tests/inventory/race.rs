@@ -129,7 +129,7 @@ async fn a_commit_and_an_expiry_never_both_happen() {
     let mut answers = Vec::new();
     for wave in ids.chunks(4) {
         let mut commits = JoinSet::new();
-        for id in wave.to_vec() {
+        for id in wave.iter().cloned() {
             let warehouse = Arc::clone(&warehouse);
             commits.spawn(async move {
                 let answer = warehouse.commit(&id).await;

@@ -315,6 +315,8 @@ async fn anybody_may_ask_what_is_available_and_nothing_else() {
     let request = GetAvailabilityRequest { sku: "mug".into() };
     assert_eq!(anybody.get_availability(request).await.unwrap().into_inner().available, 2);
     assert_eq!(refused(warehouse.reserve(&[("mug", 3)]).await), "OUT_OF_STOCK");
+    let stock = warehouse.find("mug").await;
+    assert_eq!((stock.available, stock.on_hand, stock.levels.len()), (2, 7, 2));
 
     let request = GetStockRequest { sku: "mug".into() };
     let status = StockServiceClient::new(warehouse.fixture.anonymous())
