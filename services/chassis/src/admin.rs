@@ -43,7 +43,10 @@ impl Admin {
 
     /// `/readyz` waits for this service too.
     pub fn add(&self, name: &str, health: Health) {
-        self.services.write().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), health));
+        self.services
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name.to_owned(), health));
     }
 
     /// Serves the page until `shutdown` is cancelled.
@@ -62,7 +65,11 @@ impl Admin {
                 Ok(metrics) => page(StatusCode::OK, OPEN_METRICS, metrics),
                 Err(error) => {
                     tracing::error!(%error, "the metrics could not be written");
-                    page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "the metrics could not be written\n".to_owned())
+                    page(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        TEXT,
+                        "the metrics could not be written\n".to_owned(),
+                    )
                 }
             },
             "/healthz" => page(StatusCode::OK, TEXT, "alive\n".to_owned()),
@@ -72,10 +79,15 @@ impl Admin {
                 let lines = services.iter().map(|(name, health)| {
                     format!("{name}: {}\n", if health.is_ready() { "ready" } else { "not ready" })
                 });
-                let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                let status =
+                    if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 page(status, TEXT, lines.collect())
             }
-            _ => page(StatusCode::NOT_FOUND, TEXT, "there are /metrics, /healthz and /readyz\n".to_owned()),
+            _ => page(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "there are /metrics, /healthz and /readyz\n".to_owned(),
+            ),
         }
     }
 }

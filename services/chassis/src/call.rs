@@ -38,7 +38,11 @@ pub struct Call {
 impl Call {
     /// A call that begins here: a new trace, nobody's token.
     pub fn begin(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, trace: TraceContext::start(), authorization: None }
+        Self {
+            deadline: Instant::now() + timeout,
+            trace: TraceContext::start(),
+            authorization: None,
+        }
     }
 
     /// What is left of the deadline.
@@ -83,7 +87,11 @@ pub fn scope<F: Future>(call: Call, future: F) -> impl Future<Output = F::Output
 }
 
 /// As [`scope`], with the tracer of the service.
-pub(crate) async fn scope_of<F: Future>(call: Call, tracer: Option<Tracer>, future: F) -> F::Output {
+pub(crate) async fn scope_of<F: Future>(
+    call: Call,
+    tracer: Option<Tracer>,
+    future: F,
+) -> F::Output {
     match tracer {
         None => CURRENT.scope(Current { call, tracer: None }, future).await,
         Some(tracer) => {

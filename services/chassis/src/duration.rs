@@ -17,7 +17,11 @@ const UNITS: [(&str, u64); 6] = [
 
 /// Reads a whole number with a unit.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a duration: write a whole number and a unit, such as 250ms, 5s, 10m or 24h");
+    let wrong = || {
+        format!(
+            "`{text}` is not a duration: write a whole number and a unit, such as 250ms, 5s, 10m or 24h"
+        )
+    };
     let text = text.trim();
     let split = text.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
@@ -58,7 +62,9 @@ mod tests {
             assert_eq!(format(&parse(text).unwrap()), text);
         }
         assert_eq!(parse("90s").map(|duration| format(&duration)), Ok("90s".to_owned()));
-        for text in ["", "5", "s", "5 parsecs", "-1s", "1.5s", "99999999999999999999s", "999999999999h"] {
+        for text in
+            ["", "5", "s", "5 parsecs", "-1s", "1.5s", "99999999999999999999s", "999999999999h"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

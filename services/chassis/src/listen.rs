@@ -185,7 +185,11 @@ pub async fn serve<S, B>(
     service: S,
     shutdown: CancellationToken,
 ) where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -222,7 +226,11 @@ pub async fn serve<S, B>(
     drop(listener);
     connections.close();
     if tokio::time::timeout(port.config.drain_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(listener = port.name, open = connections.len(), "connections did not end in time; closing them");
+        tracing::warn!(
+            listener = port.name,
+            open = connections.len(),
+            "connections did not end in time; closing them"
+        );
         port.hard.cancel();
         connections.wait().await;
     }

@@ -51,7 +51,10 @@ mod tests {
         let around = Duration::from_secs(300);
         for _ in 0..1_000 {
             let drawn = jitter(around, 10);
-            assert!((Duration::from_secs(270)..=Duration::from_secs(330)).contains(&drawn), "{drawn:?}");
+            assert!(
+                (Duration::from_secs(270)..=Duration::from_secs(330)).contains(&drawn),
+                "{drawn:?}"
+            );
         }
     }
 }

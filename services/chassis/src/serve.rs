@@ -122,7 +122,11 @@ impl Stack {
     /// A stack around `handler`: the guard around the routes.
     pub fn new<H>(contract: &Contract, telemetry: Telemetry, limits: Limits, handler: H) -> Self
     where
-        H: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+        H: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         H::Future: Send + 'static,
     {
         let service = telemetry.service().to_owned();
@@ -204,10 +208,12 @@ impl Stack {
         }
 
         let deadline = started + timeout;
-        let call = Call { deadline, trace, authorization: request.headers().get(AUTHORIZATION).cloned() };
+        let call =
+            Call { deadline, trace, authorization: request.headers().get(AUTHORIZATION).cloned() };
         let for_body = if method.is_response_unary { None } else { Some(call.clone()) };
         let handler = async { inner.handler.handle(request).await };
-        let guarded = AssertUnwindSafe(call::scope_of(call, inner.telemetry.tracer(), handler)).catch_unwind();
+        let guarded = AssertUnwindSafe(call::scope_of(call, inner.telemetry.tracer(), handler))
+            .catch_unwind();
         let response = match tokio::time::timeout_at(deadline, guarded).await {
             Ok(Ok(response)) => response,
             Ok(Err(panic)) => return served.panicked(&*panic),
@@ -220,7 +226,10 @@ impl Stack {
                 match code_of(&parts.headers) {
                     // A stream that failed before it began has no body to watch.
                     Some(_) => served.finish(Response::from_parts(parts, body)),
-                    None => Response::from_parts(parts, Body::new(stream::Watched::new(body, served, call))),
+                    None => Response::from_parts(
+                        parts,
+                        Body::new(stream::Watched::new(body, served, call)),
+                    ),
                 }
             }
         }
@@ -229,7 +238,10 @@ impl Stack {
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack").field("service", &self.service()).field("in_flight", &self.in_flight()).finish()
+        f.debug_struct("Stack")
+            .field("service", &self.service())
+            .field("in_flight", &self.in_flight())
+            .finish()
     }
 }
 
@@ -325,7 +337,11 @@ struct Erased<H>(H);
 
 impl<H> Handler for Erased<H>
 where
-    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     H::Future: Send + 'static,
 {
     fn handle(&self, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {

@@ -112,7 +112,10 @@ impl Tasks {
 
 impl fmt::Debug for Tasks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tasks").field("owner", &self.owner).field("running", &self.tracker.len()).finish()
+        f.debug_struct("Tasks")
+            .field("owner", &self.owner)
+            .field("running", &self.tracker.len())
+            .finish()
     }
 }
 

@@ -43,7 +43,9 @@ impl<B> Answer<B> {
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.end(fault.code());
         let mut trailers = HeaderMap::with_capacity(3);
-        Poll::Ready(Some(Status::from(fault).add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        Poll::Ready(Some(
+            Status::from(fault).add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
+        ))
     }
 }
 

@@ -51,7 +51,12 @@ pub(super) enum Admission {
 // === impl Breaker ===
 
 impl Breaker {
-    pub(super) fn new(consecutive: u32, open_for: Duration, open_for_max: Duration, gauge: Gauge) -> Self {
+    pub(super) fn new(
+        consecutive: u32,
+        open_for: Duration,
+        open_for_max: Duration,
+        gauge: Gauge,
+    ) -> Self {
         Self {
             since: Instant::now(),
             consecutive: consecutive.clamp(1, WINDOW - 1),

@@ -32,7 +32,9 @@ impl Budget {
 
     /// Takes a retry, if there is one.
     pub(super) fn spend(&self) -> bool {
-        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_sub(RETRY)).is_ok()
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_sub(RETRY))
+            .is_ok()
     }
 }
 

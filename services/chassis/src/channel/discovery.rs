@@ -76,10 +76,13 @@ pub(super) fn check(peer: &str, addresses: &str) -> Result<(), AddressError> {
 impl Site {
     fn parse(peer: &str, address: &str) -> Result<Self, AddressError> {
         let wrong = |why| AddressError { peer: peer.to_owned(), address: address.to_owned(), why };
-        let uri: Uri = address.parse().map_err(|_| wrong("it is no URL; write http://host:port"))?;
+        let uri: Uri =
+            address.parse().map_err(|_| wrong("it is no URL; write http://host:port"))?;
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(wrong("TLS between services is not available; write http://host:port")),
+            Some("https") => {
+                return Err(wrong("TLS between services is not available; write http://host:port"));
+            }
             _ => return Err(wrong("it has no scheme; write http://host:port")),
         }
         if !matches!(uri.path(), "" | "/") {
@@ -149,7 +152,11 @@ impl Directory {
             let directory = Arc::clone(self);
             TokioExecutor::new().execute(async move {
                 if let Err(error) = directory.resolve().await {
-                    tracing::warn!(peer = directory.peer, error = &*error, "a peer's name could not be resolved again");
+                    tracing::warn!(
+                        peer = directory.peer,
+                        error = &*error,
+                        "a peer's name could not be resolved again"
+                    );
                 }
                 directory.is_refreshing.store(false, Ordering::Release);
             });
@@ -159,17 +166,27 @@ impl Directory {
 
     async fn resolve(&self) -> Result<(), Arc<str>> {
         let mut resolved = self.resolved.lock().await;
-        if resolved.is_some_and(|at| at.elapsed() < self.config.resolve_interval) && !self.endpoints.load().is_empty() {
+        if resolved.is_some_and(|at| at.elapsed() < self.config.resolve_interval)
+            && !self.endpoints.load().is_empty()
+        {
             return Ok(());
         }
         let mut found = Vec::new();
         let mut failure = None;
         for site in &self.sites {
             match &site.host {
-                Host::Ip(ip) => found.push((SocketAddr::new(*ip, site.port), site.authority.clone())),
-                Host::Name(name) => match tokio::net::lookup_host((name.as_str(), site.port)).await {
-                    Ok(addresses) => found.extend(addresses.map(|address| (address, site.authority.clone()))),
-                    Err(error) => failure = Some(Arc::from(format!("the name {name} does not resolve: {error}"))),
+                Host::Ip(ip) => {
+                    found.push((SocketAddr::new(*ip, site.port), site.authority.clone()))
+                }
+                Host::Name(name) => match tokio::net::lookup_host((name.as_str(), site.port)).await
+                {
+                    Ok(addresses) => {
+                        found.extend(addresses.map(|address| (address, site.authority.clone())))
+                    }
+                    Err(error) => {
+                        failure =
+                            Some(Arc::from(format!("the name {name} does not resolve: {error}")))
+                    }
                 },
             }
         }
@@ -212,7 +229,10 @@ impl Directory {
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("peer", &self.peer).field("sites", &self.sites).finish_non_exhaustive()
+        f.debug_struct("Directory")
+            .field("peer", &self.peer)
+            .field("sites", &self.sites)
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,6 +252,9 @@ mod tests {
             assert!(error.to_string().contains(why), "{address}: {error}");
         }
         assert_eq!(Site::parse("inventory", "http://inventory").unwrap().port, PORT_DEFAULT);
-        assert!(matches!(Site::parse("inventory", "http://[::1]:1").unwrap().host, Host::Ip(IpAddr::V6(_))));
+        assert!(matches!(
+            Site::parse("inventory", "http://[::1]:1").unwrap().host,
+            Host::Ip(IpAddr::V6(_))
+        ));
     }
 }

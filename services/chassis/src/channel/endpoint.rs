@@ -12,7 +12,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use http::{Request, Response, Uri, uri::{Authority, PathAndQuery, Scheme}};
+use http::{
+    Request, Response, Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 use hyper::{body::Incoming, client::conn::http2, rt::Executor as _};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -75,9 +78,22 @@ pub(super) struct Broken {
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, authority: Authority, config: &Config, breaker: Breaker) -> Self {
-        let connections = (0..config.connections_per_endpoint.max(1)).map(|_| Connection::new()).collect();
-        Self { address, authority, connections, next: AtomicUsize::new(0), breaker, load: Load::new() }
+    pub(super) fn new(
+        address: SocketAddr,
+        authority: Authority,
+        config: &Config,
+        breaker: Breaker,
+    ) -> Self {
+        let connections =
+            (0..config.connections_per_endpoint.max(1)).map(|_| Connection::new()).collect();
+        Self {
+            address,
+            authority,
+            connections,
+            next: AtomicUsize::new(0),
+            breaker,
+            load: Load::new(),
+        }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -85,7 +101,11 @@ impl Endpoint {
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(super) async fn send(&self, config: &Config, request: Request<Body>) -> Result<Response<Incoming>, Broken> {
+    pub(super) async fn send(
+        &self,
+        config: &Config,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Broken> {
         let mut request = request;
         self.address_it(&mut request);
         let mut resends = 0;
@@ -119,8 +139,13 @@ impl Endpoint {
         let mut target = http::uri::Parts::default();
         target.scheme = Some(Scheme::HTTP);
         target.authority = Some(self.authority.clone());
-        target.path_and_query =
-            Some(request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+        target.path_and_query = Some(
+            request
+                .uri()
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+        );
         // All three are there, so it is a URI.
         *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
         *request.version_mut() = http::Version::HTTP_2;
@@ -132,7 +157,9 @@ impl Endpoint {
         let count = self.connections.len();
         let mut wanted = None;
         for turn in 0..count {
-            let Some(connection) = self.connections.get((first.wrapping_add(turn)) % count) else { continue };
+            let Some(connection) = self.connections.get((first.wrapping_add(turn)) % count) else {
+                continue;
+            };
             if let Some(sender) = connection.usable() {
                 if let Some(missing) = wanted {
                     // Go on with this one, and get that one back meanwhile.
@@ -187,7 +214,9 @@ impl Connection {
     fn connect(&self, address: SocketAddr, config: &Config) -> Result<Connected, Arc<str>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let times = match &*state {
-            State::Connecting(connected) if connected.borrow().is_none() && connected.has_changed().is_ok() => {
+            State::Connecting(connected)
+                if connected.borrow().is_none() && connected.has_changed().is_ok() =>
+            {
                 return Ok(connected.clone());
             }
             State::Connecting(connected) if self.usable().is_some() => return Ok(connected.clone()),
@@ -200,7 +229,8 @@ impl Connection {
         let (told, connected) = watch::channel(None);
         *state = State::Connecting(connected.clone());
         drop(state);
-        let (sender, state, config) = (Arc::clone(&self.sender), Arc::clone(&self.state), config.clone());
+        let (sender, state, config) =
+            (Arc::clone(&self.sender), Arc::clone(&self.state), config.clone());
         // A task of its own: it must not end with the call that wanted it first.
         TokioExecutor::new().execute(async move {
             let outcome = match establish(address, &config).await {
@@ -211,9 +241,13 @@ impl Connection {
                 Err(error) => {
                     let times = times.saturating_add(1);
                     let backoff = config.reconnect_backoff.saturating_mul(1 << times.min(10));
-                    let backoff = random::jitter(backoff.min(config.reconnect_backoff_max), SPREAD_PERCENT);
-                    let failed =
-                        State::Failed { times, not_before: Instant::now() + backoff, error: Arc::clone(&error) };
+                    let backoff =
+                        random::jitter(backoff.min(config.reconnect_backoff_max), SPREAD_PERCENT);
+                    let failed = State::Failed {
+                        times,
+                        not_before: Instant::now() + backoff,
+                        error: Arc::clone(&error),
+                    };
                     *state.lock().unwrap_or_else(PoisonError::into_inner) = failed;
                     Err(error)
                 }
@@ -226,7 +260,9 @@ impl Connection {
 
 async fn establish(address: SocketAddr, config: &Config) -> Result<Sender, Arc<str>> {
     let connect = async {
-        let stream = TcpStream::connect(address).await.map_err(|error| chain("it cannot be reached", &error))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(|error| chain("it cannot be reached", &error))?;
         stream.set_nodelay(true).map_err(|error| chain("it cannot be reached", &error))?;
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -242,9 +278,13 @@ async fn establish(address: SocketAddr, config: &Config) -> Result<Sender, Arc<s
             .await
             .map_err(|error| chain("it does not speak HTTP/2", &error))
     };
-    let (sender, connection) = timeout(config.connect_timeout, connect).await.map_err(|_elapsed| {
-        Arc::<str>::from(format!("no connection within {}", crate::duration::format(&config.connect_timeout)))
-    })??;
+    let (sender, connection) =
+        timeout(config.connect_timeout, connect).await.map_err(|_elapsed| {
+            Arc::<str>::from(format!(
+                "no connection within {}",
+                crate::duration::format(&config.connect_timeout)
+            ))
+        })??;
     TokioExecutor::new().execute(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, %address, "a connection to a peer ended with an error");

@@ -61,7 +61,8 @@ impl Load {
             new
         } else {
             // The weight of a sample is the time since the last one.
-            let passed = now.saturating_sub(self.written.load(Ordering::Relaxed)).max(DECAY_NANOS / 100);
+            let passed =
+                now.saturating_sub(self.written.load(Ordering::Relaxed)).max(DECAY_NANOS / 100);
             old - scale(old - new, passed, passed.saturating_add(DECAY_NANOS))
         };
         self.nanos.store(next.max(1), Ordering::Relaxed);
@@ -70,7 +71,8 @@ impl Load {
 
     fn decayed(&self, now: u64) -> u64 {
         let idle = now.saturating_sub(self.written.load(Ordering::Relaxed));
-        scale(self.nanos.load(Ordering::Relaxed), DECAY_NANOS, DECAY_NANOS.saturating_add(idle)).max(1)
+        scale(self.nanos.load(Ordering::Relaxed), DECAY_NANOS, DECAY_NANOS.saturating_add(idle))
+            .max(1)
     }
 
     fn now(&self) -> u64 {
@@ -80,7 +82,8 @@ impl Load {
 
 /// `value * part / whole` without overflow.
 fn scale(value: u64, part: u64, whole: u64) -> u64 {
-    u64::try_from(u128::from(value) * u128::from(part) / u128::from(whole.max(1))).unwrap_or(u64::MAX)
+    u64::try_from(u128::from(value) * u128::from(part) / u128::from(whole.max(1)))
+        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

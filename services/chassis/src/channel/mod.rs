@@ -168,7 +168,14 @@ impl Peers {
         addresses: BTreeMap<String, String>,
         credential: Credential,
     ) -> Self {
-        Self::with_config(contract, telemetry, switchboard, addresses, Config::default(), credential)
+        Self::with_config(
+            contract,
+            telemetry,
+            switchboard,
+            addresses,
+            Config::default(),
+            credential,
+        )
     }
 
     /// As [`Peers::new`], with other bounds.
@@ -181,7 +188,15 @@ impl Peers {
         credential: Credential,
     ) -> Self {
         let known = Mutex::default();
-        Self(Arc::new(Shared { telemetry, contract, switchboard, addresses, config, credential, known }))
+        Self(Arc::new(Shared {
+            telemetry,
+            contract,
+            switchboard,
+            addresses,
+            config,
+            credential,
+            known,
+        }))
     }
 
     /// Refuses addresses that cannot be used, before anybody calls them.

@@ -1,10 +1,6 @@
 //! One peer, and the life of a call to it.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contracts::mesh::v1::ErrorReason;
@@ -196,7 +192,8 @@ impl Peer {
         let bytes = match replay::read(body, self.config.replay_bytes_max).await {
             Read::Whole(bytes) => bytes,
             Read::Once(body) => {
-                let outcome = self.attempt(Request::from_parts(parts, body), made.deadline, &made).await;
+                let outcome =
+                    self.attempt(Request::from_parts(parts, body), made.deadline, &made).await;
                 return self.finish(outcome, made);
             }
         };
@@ -228,7 +225,11 @@ impl Peer {
         }
         let asked = match outcome {
             // An open breaker fails fast: waiting for it is the caller's to decide.
-            Outcome::Failed(fault) if fault.code() == Code::Unavailable && fault.retry_delay().is_none() => None,
+            Outcome::Failed(fault)
+                if fault.code() == Code::Unavailable && fault.retry_delay().is_none() =>
+            {
+                None
+            }
             Outcome::Failed(_) => return None,
             Outcome::Local(response) => pushback(response.headers())?,
             Outcome::Remote(response, _) => pushback(response.headers())?,
@@ -279,7 +280,9 @@ impl Peer {
                         }
                         _ => {
                             let address = sent.endpoint.address();
-                            return Outcome::Failed(self.unavailable(format!("{address}: {}", broken.error)));
+                            return Outcome::Failed(
+                                self.unavailable(format!("{address}: {}", broken.error)),
+                            );
                         }
                     }
                 }
@@ -291,7 +294,8 @@ impl Peer {
     /// With it comes how many others there are.
     async fn choose(&self) -> Result<(Arc<Endpoint>, Admission, usize), Fault> {
         let directory = self.directory.as_ref().map_err(|error| self.unavailable(error.clone()))?;
-        let endpoints = directory.endpoints().await.map_err(|error| self.unavailable(error.to_string()))?;
+        let endpoints =
+            directory.endpoints().await.map_err(|error| self.unavailable(error.to_string()))?;
         if let [only] = endpoints.as_slice() {
             return match only.breaker.admit() {
                 Admission::Refused(left) => Err(self.refused(1, left)),
@@ -300,7 +304,8 @@ impl Peer {
         }
         // An open breaker whose time is over gets its probe; else it is passed by.
         let mut soonest = Duration::MAX;
-        let mut open: Vec<&Arc<Endpoint>> = endpoints.iter().filter(|endpoint| !endpoint.breaker.is_open()).collect();
+        let mut open: Vec<&Arc<Endpoint>> =
+            endpoints.iter().filter(|endpoint| !endpoint.breaker.is_open()).collect();
         while !open.is_empty() {
             let first = random::below(open.len());
             let second = (first + 1 + random::below(open.len() - 1)) % open.len();
@@ -323,7 +328,11 @@ impl Peer {
 
     /// Every breaker is open. The log had its line when they opened.
     fn refused(&self, instances: usize, left: Duration) -> Fault {
-        let who = if instances == 1 { "it".to_owned() } else { format!("each of its {instances} instances") };
+        let who = if instances == 1 {
+            "it".to_owned()
+        } else {
+            format!("each of its {instances} instances")
+        };
         Fault::unavailable(ErrorReason::Unavailable)
             .message(format!("{} is unavailable: {who} failed again and again", self.name))
             .metadata("peer", &*self.name)
@@ -343,7 +352,9 @@ impl Peer {
     fn finish(&self, outcome: Outcome, made: Made) -> Response<Body> {
         match outcome {
             Outcome::Failed(fault) => made.refuse(fault),
-            Outcome::Local(response) if made.method.is_response_unary || code_of(response.headers()).is_some() => {
+            Outcome::Local(response)
+                if made.method.is_response_unary || code_of(response.headers()).is_some() =>
+            {
                 made.end(response)
             }
             Outcome::Local(response) => {
@@ -371,7 +382,8 @@ impl Peer {
                 .headers()
                 .get(CONTENT_TYPE)
                 .is_none_or(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-            return (!is_grpc).then(|| self.unavailable("what answers there does not speak gRPC".to_owned()));
+            return (!is_grpc)
+                .then(|| self.unavailable("what answers there does not speak gRPC".to_owned()));
         }
         Some(self.unavailable(format!("what answers there says HTTP {}", response.status())))
     }

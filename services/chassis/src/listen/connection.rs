@@ -37,7 +37,11 @@ const AGE_SPREAD_PERCENT: u32 = 10;
 /// Serves one connection to its end.
 pub(super) async fn run<S, B>(stream: TcpStream, address: SocketAddr, place: Place, service: S)
 where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -68,7 +72,8 @@ where
         let connection = http2_builder(config).serve_connection(TokioIo::new(io), service);
         drive(connection, http2::Connection::graceful_shutdown, &place, &requests).await;
     } else if config.protocol == Protocol::Both {
-        let connection = http1_builder(config).serve_connection(TokioIo::new(io), service).with_upgrades();
+        let connection =
+            http1_builder(config).serve_connection(TokioIo::new(io), service).with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &place, &requests).await;
     } else {
         port.refused("protocol").inc();

@@ -66,7 +66,11 @@ impl Prefixed {
 }
 
 impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
         let rest = this.prefix.get(this.taken..).unwrap_or_default();
@@ -85,7 +89,11 @@ impl AsyncRead for Prefixed {
 }
 
 impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -132,7 +140,8 @@ impl FrameBudget {
                 bytes = rest;
                 continue;
             }
-            let (now, rest) = bytes.split_at((FRAME_HEAD_BYTES - self.head_filled).min(bytes.len()));
+            let (now, rest) =
+                bytes.split_at((FRAME_HEAD_BYTES - self.head_filled).min(bytes.len()));
             if let Some(room) = self.head.get_mut(self.head_filled..self.head_filled + now.len()) {
                 room.copy_from_slice(now);
             }

@@ -26,7 +26,8 @@ pub struct Health {
 impl Health {
     /// Speaks of these services.
     pub async fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        let names = std::iter::once(String::new()).chain(names.into_iter().map(Into::into)).collect();
+        let names =
+            std::iter::once(String::new()).chain(names.into_iter().map(Into::into)).collect();
         let health = Self {
             reporter: HealthReporter::new(),
             names,
@@ -48,7 +49,8 @@ impl Health {
             return;
         }
         if self.ready.swap(is_ready, Ordering::AcqRel) != is_ready {
-            self.tell(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+            self.tell(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing })
+                .await;
         }
     }
 

@@ -35,7 +35,10 @@ impl Routes {
 
     /// Adds a generated server; one added before under the same name is replaced.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "a service is added to routes; nothing is summed")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a service is added to routes; nothing is summed"
+    )]
     pub fn add<S>(mut self, server: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>

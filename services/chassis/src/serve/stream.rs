@@ -59,7 +59,9 @@ impl HttpBody for Watched {
         let this = &mut *self;
         let Some(served) = this.served.take() else { return Poll::Ready(None) };
         let body = Pin::new(&mut this.body);
-        let polled = catch_unwind(AssertUnwindSafe(|| call::scope_sync(this.call.clone(), || body.poll_frame(cx))));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            call::scope_sync(this.call.clone(), || body.poll_frame(cx))
+        }));
         match polled {
             Err(panic) => {
                 let fault = served.panic_fault(&*panic);
@@ -74,7 +76,9 @@ impl HttpBody for Watched {
                 Poll::Pending
             }
             // A stream that never pauses never waits for the alarm.
-            Ok(Poll::Ready(Some(Ok(frame)))) if frame.is_data() && Instant::now() > this.call.deadline => {
+            Ok(Poll::Ready(Some(Ok(frame))))
+                if frame.is_data() && Instant::now() > this.call.deadline =>
+            {
                 let fault = served.expired(this.call.deadline);
                 this.end(served, fault)
             }

@@ -47,10 +47,11 @@ fn parse(text: &[u8]) -> Option<Duration> {
 
 /// What is left, in the finest unit that has room for it.
 pub(crate) fn write(headers: &mut HeaderMap, left: Duration) {
-    let (number, unit) = [(left.as_micros(), b'u'), (left.as_millis(), b'm'), (u128::from(left.as_secs()), b'S')]
-        .into_iter()
-        .find(|(number, _)| *number <= NUMBER_MAX)
-        .unwrap_or((NUMBER_MAX, b'S'));
+    let (number, unit) =
+        [(left.as_micros(), b'u'), (left.as_millis(), b'm'), (u128::from(left.as_secs()), b'S')]
+            .into_iter()
+            .find(|(number, _)| *number <= NUMBER_MAX)
+            .unwrap_or((NUMBER_MAX, b'S'));
     let mut text = [unit; DIGITS_MAX + 1];
     let mut rest = u32::try_from(number).unwrap_or(u32::MAX);
     let mut at = DIGITS_MAX;

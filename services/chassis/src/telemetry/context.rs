@@ -40,15 +40,22 @@ impl TraceContext {
     }
 
     /// From its parts, as a tracer gives them.
-    pub(crate) fn from_parts(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool, state: Option<HeaderValue>) -> Self {
+    pub(crate) fn from_parts(
+        trace_id: [u8; 16],
+        span_id: [u8; 8],
+        sampled: bool,
+        state: Option<HeaderValue>,
+    ) -> Self {
         Self { trace_id, span_id, flags: if sampled { SAMPLED } else { 0 }, state }
     }
 
     /// What a caller sent, if it is well-formed.
     pub fn extract(headers: &HeaderMap) -> Option<Self> {
         let mut context = Self::parse(headers.get(TRACEPARENT)?.as_bytes())?;
-        context.state =
-            headers.get(TRACESTATE).filter(|state| state.len() <= TRACESTATE_BYTES_MAX && !state.is_empty()).cloned();
+        context.state = headers
+            .get(TRACESTATE)
+            .filter(|state| state.len() <= TRACESTATE_BYTES_MAX && !state.is_empty())
+            .cloned();
         Some(context)
     }
 
@@ -60,10 +67,14 @@ impl TraceContext {
         let (head, tail) = text.split_at(TRACEPARENT_BYTES);
         let version: [u8; 1] = unhex(head.get(0..2)?)?;
         // Later versions may append fields; version 0 may not, and 255 is no version.
-        if version == [255] || (version == [0] && !tail.is_empty()) || !matches!(tail.first(), None | Some(b'-')) {
+        if version == [255]
+            || (version == [0] && !tail.is_empty())
+            || !matches!(tail.first(), None | Some(b'-'))
+        {
             return None;
         }
-        if head.get(2) != Some(&b'-') || head.get(35) != Some(&b'-') || head.get(52) != Some(&b'-') {
+        if head.get(2) != Some(&b'-') || head.get(35) != Some(&b'-') || head.get(52) != Some(&b'-')
+        {
             return None;
         }
         let trace_id: [u8; 16] = unhex(head.get(3..35)?)?;
@@ -197,6 +208,9 @@ mod tests {
         ] {
             assert_eq!(TraceContext::parse(bad), None, "{}", String::from_utf8_lossy(bad));
         }
-        assert!(TraceContext::parse(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more").is_some());
+        assert!(
+            TraceContext::parse(b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more")
+                .is_some()
+        );
     }
 }

@@ -119,8 +119,14 @@ impl Metrics {
     pub fn new() -> Self {
         let inner = Inner {
             registry: Mutex::new(Registry::default()),
-            server: Arc::new(Durations::new("rpc_server_call_duration", "How long served calls took")),
-            client: Arc::new(Durations::new("rpc_client_call_duration", "How long calls to peers took, with retries")),
+            server: Arc::new(Durations::new(
+                "rpc_server_call_duration",
+                "How long served calls took",
+            )),
+            client: Arc::new(Durations::new(
+                "rpc_client_call_duration",
+                "How long calls to peers took, with retries",
+            )),
             in_flight: Family::default(),
             shed: Family::default(),
             panics: Family::default(),
@@ -135,8 +141,16 @@ impl Metrics {
         metrics.register(|registry| {
             registry.register_collector(Box::new(Arc::clone(&inner.server)));
             registry.register_collector(Box::new(Arc::clone(&inner.client)));
-            registry.register("mesh_calls_in_flight", "Calls being served", inner.in_flight.clone());
-            registry.register("mesh_calls_shed", "Calls refused because too many were in flight", inner.shed.clone());
+            registry.register(
+                "mesh_calls_in_flight",
+                "Calls being served",
+                inner.in_flight.clone(),
+            );
+            registry.register(
+                "mesh_calls_shed",
+                "Calls refused because too many were in flight",
+                inner.shed.clone(),
+            );
             registry.register("mesh_panics", "Calls whose handler panicked", inner.panics.clone());
             registry.register("mesh_retries", "Calls to peers made again", inner.retries.clone());
             registry.register(
@@ -149,7 +163,11 @@ impl Metrics {
                 "1 while calls to an endpoint fail fast",
                 inner.breaker_open.clone(),
             );
-            registry.register("mesh_connections", "Open inbound connections", inner.connections.clone());
+            registry.register(
+                "mesh_connections",
+                "Open inbound connections",
+                inner.connections.clone(),
+            );
             registry.register(
                 "mesh_connections_refused",
                 "Inbound connections closed before they were served, by cause",
@@ -212,9 +230,10 @@ impl Metrics {
     }
 
     pub(crate) fn connections_refused(&self, listener: &str, cause: &str) -> Counter {
-        self.0
-            .connections_refused
-            .get_or_create_owned(&vec![("listener", listener.to_owned()), ("cause", cause.to_owned())])
+        self.0.connections_refused.get_or_create_owned(&vec![
+            ("listener", listener.to_owned()),
+            ("cause", cause.to_owned()),
+        ])
     }
 }
 
@@ -255,8 +274,12 @@ impl Histogram {
     }
 
     fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = BOUNDS.iter().map(|bound| Duration::from_nanos(*bound).as_secs_f64()).chain([f64::MAX]);
-        bounds.zip(&self.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect()
+        let bounds =
+            BOUNDS.iter().map(|bound| Duration::from_nanos(*bound).as_secs_f64()).chain([f64::MAX]);
+        bounds
+            .zip(&self.counts)
+            .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
+            .collect()
     }
 }
 
@@ -265,7 +288,9 @@ impl Histogram {
 impl MethodMetrics {
     /// Counts one call.
     pub(crate) fn observe(&self, code: Code, took: Duration) {
-        if let Some(slot) = usize::try_from(i32::from(code)).ok().and_then(|code| self.by_code.get(code)) {
+        if let Some(slot) =
+            usize::try_from(i32::from(code)).ok().and_then(|code| self.by_code.get(code))
+        {
             slot.get_or_init(Box::default).observe(took);
         }
     }
@@ -297,7 +322,8 @@ impl Durations {
     fn method(&self, service: &str, path: &str) -> Arc<MethodMetrics> {
         let mut methods = self.methods.write().unwrap_or_else(PoisonError::into_inner);
         let method = methods.entry((service.to_owned(), path.to_owned())).or_insert_with(|| {
-            let (rpc_service, rpc_method) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
+            let (rpc_service, rpc_method) =
+                path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
             Arc::new(MethodMetrics {
                 service: service.to_owned(),
                 rpc_service: rpc_service.to_owned(),
@@ -317,8 +343,12 @@ impl fmt::Debug for Durations {
 
 impl Collector for Durations {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut family =
-            encoder.encode_descriptor(self.name, self.help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        let mut family = encoder.encode_descriptor(
+            self.name,
+            self.help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
         for method in self.methods.read().unwrap_or_else(PoisonError::into_inner).values() {
             for (histogram, code) in method.by_code.iter().zip(CODES) {
                 let Some(histogram) = histogram.get() else { continue };
@@ -329,9 +359,12 @@ impl Collector for Durations {
                     ("rpc_response_status_code", code),
                 ];
                 let buckets = histogram.buckets();
-                let sum = Duration::from_nanos(histogram.nanos.load(Ordering::Relaxed)).as_secs_f64();
+                let sum =
+                    Duration::from_nanos(histogram.nanos.load(Ordering::Relaxed)).as_secs_f64();
                 let count = buckets.iter().map(|(_, count)| count).sum();
-                family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+                family
+                    .encode_family(&labels)?
+                    .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
             }
         }
         Ok(())
@@ -345,7 +378,8 @@ mod tests {
     #[test]
     fn a_call_shows_on_the_page_under_its_method_and_code() {
         let metrics = Metrics::new();
-        let method = metrics.server_method("catalog", "/mercat.catalog.v1.ProductService/GetProduct");
+        let method =
+            metrics.server_method("catalog", "/mercat.catalog.v1.ProductService/GetProduct");
         method.observe(Code::NotFound, Duration::from_micros(300));
         metrics.shed("catalog").inc();
 
@@ -353,8 +387,13 @@ mod tests {
 
         let series = "service=\"catalog\",rpc_service=\"mercat.catalog.v1.ProductService\",\
                       rpc_method=\"GetProduct\",rpc_response_status_code=\"NOT_FOUND\"";
-        assert!(page.contains(&format!("rpc_server_call_duration_seconds_count{{{series}}} 1")), "{page}");
-        assert!(page.contains(&format!("rpc_server_call_duration_seconds_bucket{{le=\"0.00025\",{series}}} 0")));
+        assert!(
+            page.contains(&format!("rpc_server_call_duration_seconds_count{{{series}}} 1")),
+            "{page}"
+        );
+        assert!(page.contains(&format!(
+            "rpc_server_call_duration_seconds_bucket{{le=\"0.00025\",{series}}} 0"
+        )));
         assert!(page.contains("mesh_calls_shed_total{service=\"catalog\"} 1"), "{page}");
         assert!(page.ends_with("# EOF\n"));
     }

@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, io::IsTerminal as _, sync::Arc};
 use opentelemetry::{KeyValue, trace::SpanKind};
 use opentelemetry_otlp::WithExportConfig as _;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
 pub use metrics::{Histogram, Labels, MethodMetrics, Metrics};
@@ -103,7 +106,8 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
     }
     let filter = EnvFilter::builder().parse(&config.log_filter)?;
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
     let lines = match config.log_format {
         LogFormat::Text => lines.event_format(log::Text::new(is_terminal)).boxed(),
         LogFormat::Json => lines.fmt_fields(log::JsonFields).event_format(log::Json).boxed(),
@@ -137,8 +141,11 @@ impl Guard {
                     .map_err(|error| error.to_string())
             }),
         };
-        let attributes =
-            config.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+        let attributes = config
+            .attributes
+            .iter()
+            .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
+            .collect();
         Self { metrics: Metrics::new(), traces, attributes }
     }
 
@@ -189,7 +196,11 @@ impl Telemetry {
     }
 
     /// Opens the span of a call being served.
-    pub(crate) fn serve(&self, method: &MethodMetrics, parent: Option<TraceContext>) -> (TraceContext, Span) {
+    pub(crate) fn serve(
+        &self,
+        method: &MethodMetrics,
+        parent: Option<TraceContext>,
+    ) -> (TraceContext, Span) {
         match &self.tracer {
             Some(tracer) => tracer.start(SpanKind::Server, method, parent, None),
             None => (parent.unwrap_or_else(TraceContext::start), Span::default()),

@@ -14,7 +14,10 @@ use std::{
 use http::HeaderValue;
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId,
-    trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState, Tracer as _, TracerProvider as _},
+    trace::{
+        Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceState,
+        Tracer as _, TracerProvider as _,
+    },
 };
 use opentelemetry_sdk::{
     Resource,
@@ -81,14 +84,20 @@ impl Traces {
                 None
             }
         };
-        Self(Arc::new(Shared { export: Some(Box::new(export)), sample_ratio, providers: Mutex::default() }))
+        Self(Arc::new(Shared {
+            export: Some(Box::new(export)),
+            sample_ratio,
+            providers: Mutex::default(),
+        }))
     }
 
     /// The tracer of a service, if spans go anywhere.
     pub(super) fn tracer(&self, service: &str, attributes: Vec<KeyValue>) -> Option<Tracer> {
         let export = self.0.export.as_ref()?;
-        let resource =
-            Resource::builder_empty().with_service_name(service.to_owned()).with_attributes(attributes).build();
+        let resource = Resource::builder_empty()
+            .with_service_name(service.to_owned())
+            .with_attributes(attributes)
+            .build();
         let provider = export(resource, Sampler::TraceIdRatioBased(self.0.sample_ratio))?;
         let tracer = provider.tracer("mercat");
         self.0.providers.lock().unwrap_or_else(PoisonError::into_inner).push(provider);
@@ -97,7 +106,8 @@ impl Traces {
 
     /// Sends what is still held back. Blocks for a few seconds at most.
     pub(super) fn shutdown(&self) {
-        let providers = std::mem::take(&mut *self.0.providers.lock().unwrap_or_else(PoisonError::into_inner));
+        let providers =
+            std::mem::take(&mut *self.0.providers.lock().unwrap_or_else(PoisonError::into_inner));
         for provider in providers {
             if let Err(error) = provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
                 tracing::warn!(%error, "the last spans could not be exported");
@@ -151,7 +161,14 @@ impl Tracer {
             .start_with_context(&self.0, &context);
         let state = parent.as_ref().and_then(TraceContext::state).cloned();
         let next = trace_context(span.span_context(), state);
-        (next, if span.is_recording() { Span(Some(Box::new(Recording { span, kind }))) } else { Span::default() })
+        (
+            next,
+            if span.is_recording() {
+                Span(Some(Box::new(Recording { span, kind })))
+            } else {
+                Span::default()
+            },
+        )
     }
 }
 
@@ -189,7 +206,11 @@ pub(crate) fn beneath(trace: &TraceContext) -> Context {
 /// has open, if that is of the same trace.
 fn innermost(trace: &TraceContext) -> Context {
     let active = Context::current();
-    if active.span().span_context().trace_id().to_bytes() == trace.trace_id() { active } else { beneath(trace) }
+    if active.span().span_context().trace_id().to_bytes() == trace.trace_id() {
+        active
+    } else {
+        beneath(trace)
+    }
 }
 
 // === impl Span ===
@@ -273,12 +294,18 @@ mod tests {
 
     impl SpanExporter for Kept {
         async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.spans.lock().unwrap().extend(batch.into_iter().map(|span| (self.service.clone(), span)));
+            self.spans
+                .lock()
+                .unwrap()
+                .extend(batch.into_iter().map(|span| (self.service.clone(), span)));
             Ok(())
         }
 
         fn set_resource(&mut self, resource: &Resource) {
-            self.service = resource.get(&"service.name".into()).map(|name| name.to_string()).unwrap_or_default();
+            self.service = resource
+                .get(&"service.name".into())
+                .map(|name| name.to_string())
+                .unwrap_or_default();
         }
     }
 
@@ -293,7 +320,9 @@ mod tests {
         let exporter = kept.clone();
         let traces = Traces::to(1.0, move || Ok(exporter.clone()));
         let (front, back) = (telemetry(&traces, "storefront"), telemetry(&traces, "catalog"));
-        let method = front.metrics().server_method("storefront", "/mercat.catalog.v1.PricingService/ResolvePrices");
+        let method = front
+            .metrics()
+            .server_method("storefront", "/mercat.catalog.v1.PricingService/ResolvePrices");
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(OfTheCall::new()));
 
@@ -322,7 +351,12 @@ mod tests {
         let rpc = "mercat.catalog.v1.PricingService/ResolvePrices";
         assert_eq!(
             names,
-            [("catalog", rpc), ("storefront", rpc), ("storefront", rpc), ("storefront", "price the cart")]
+            [
+                ("catalog", rpc),
+                ("storefront", rpc),
+                ("storefront", rpc),
+                ("storefront", "price the cart")
+            ]
         );
         let mut parent = SpanId::INVALID;
         for (service, name, kind) in [
@@ -339,13 +373,15 @@ mod tests {
             assert_eq!(span.span_context.trace_id(), spans[0].1.span_context.trace_id());
             parent = span.span_context.span_id();
         }
-        let failed: Vec<_> = spans.iter().filter(|(_, span)| span.status != Status::Unset).collect();
+        let failed: Vec<_> =
+            spans.iter().filter(|(_, span)| span.status != Status::Unset).collect();
         assert_eq!(failed.len(), 1, "NOT_FOUND is a failure to the client alone");
     }
 
     #[test]
     fn what_nobody_records_passes_through_unchanged() {
-        let sent = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00").unwrap();
+        let sent = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")
+            .unwrap();
         let kept = Kept::default();
         let exporter = kept.clone();
         let traces = Traces::to(1.0, move || Ok(exporter.clone()));

@@ -9,7 +9,10 @@ use chassis::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    attack::{Attacker, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame, header_block},
+    attack::{
+        Attacker, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame,
+        header_block,
+    },
     probe::{Probe, READ, Server, WRITE, call, eventually},
 };
 
