@@ -66,6 +66,18 @@ pub fn signal() -> io::Result<Signals> {
     Ok(signals)
 }
 
+/// Takes the end of standard input for a signal: a process that was started by
+/// another drains when that one goes, however it goes.
+pub fn stop_at_eof(signals: &Signals) {
+    let signals = signals.clone();
+    // A thread of its own: the runtime would wait for a blocking read at its end.
+    std::thread::spawn(move || {
+        let _how_it_ends = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        tracing::info!("standard input has ended; draining");
+        signals.stop();
+    });
+}
+
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",

@@ -39,6 +39,9 @@ pub struct Flags {
     /// Print the effective settings, secrets masked, and exit.
     #[arg(long)]
     pub check: bool,
+    /// Drain when standard input ends: whoever started this process holds it.
+    #[arg(long, hide = true)]
+    pub until_eof: bool,
 }
 
 #[derive(Debug, Parser)]
@@ -59,9 +62,20 @@ impl Flags {
         sources.flags.extend(self.set.iter().cloned());
         sources
     }
+
+    /// The signals of the process, and the end of its standard input if that counts.
+    pub fn signals(&self) -> Result<lifecycle::Signals, Error> {
+        let signals = lifecycle::signal()
+            .map_err(|error| Error::Build("signals cannot be listened for".to_owned(), Some(error.into())))?;
+        if self.until_eof {
+            lifecycle::stop_at_eof(&signals);
+        }
+        Ok(signals)
+    }
 }
 
-fn assignment(text: &str) -> Result<(String, String), String> {
+/// Reads `section.key=value`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if key.contains('.') => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write it as section.key=value".to_owned()),
@@ -109,12 +123,11 @@ fn try_run(service: &dyn Launch, flags: &Flags) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::Build("the runtime cannot be made".to_owned(), Some(error.into())))?;
-    runtime.block_on(serve(service, &settings))
+    runtime.block_on(serve(service, &settings, flags))
 }
 
-async fn serve(service: &dyn Launch, settings: &Settings) -> Result<(), Error> {
-    let signals = lifecycle::signal()
-        .map_err(|error| Error::Build("signals cannot be listened for".to_owned(), Some(error.into())))?;
+async fn serve(service: &dyn Launch, settings: &Settings, flags: &Flags) -> Result<(), Error> {
+    let signals = flags.signals()?;
     let telemetry = telemetry::init(&settings.telemetry)?;
     let host = Host::new(settings, telemetry)?;
     if settings.mesh.mesh_key_file.is_none() {

@@ -29,7 +29,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tonic::{Code, Status, body::Body};
 use tower_service::Service;
 
@@ -73,6 +73,8 @@ struct Inner {
     infrastructure: Arc<Method>,
     unknown: Arc<Method>,
     in_flight: AtomicUsize,
+    /// Told when the last call in flight has ended.
+    ended: Notify,
     in_flight_gauge: Gauge,
     shed: Counter,
     panics: Counter,
@@ -158,6 +160,7 @@ impl Stack {
             infrastructure: other("/grpc/infrastructure", false),
             unknown: other("/unknown/unknown", true),
             in_flight: AtomicUsize::new(0),
+            ended: Notify::new(),
             in_flight_gauge: metrics.in_flight(&service),
             shed: metrics.shed(&service),
             panics: metrics.panics(&service),
@@ -175,6 +178,18 @@ impl Stack {
     /// Calls being served now.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when no call is being served: those from this process, which no
+    /// port waits for, included.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Serves one call.
@@ -314,7 +329,9 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.stack.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.stack.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.stack.0.ended.notify_waiters();
+        }
         self.stack.0.in_flight_gauge.dec();
         self.method.metrics.observe(self.code, self.started.elapsed());
         self.span.end(self.code);

@@ -296,7 +296,7 @@ pub fn mesh_seed(file: &Path, create: bool) -> io::Result<Vec<u8>> {
 }
 
 /// Writes a file that only its owner may read.
-fn write_secret(file: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write_secret(file: &Path, content: &[u8]) -> io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(content)
 }

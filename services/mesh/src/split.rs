@@ -1,0 +1,177 @@
+//! The same mesh as a process each, over loopback gRPC: what production looks
+//! like, on one machine.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    process::Stdio,
+    time::Duration,
+};
+
+use chassis::{Error, lifecycle::Signals};
+use tokio::{
+    process::{Child, Command},
+    time::Instant,
+};
+
+use crate::{fused::Ports, home::Home};
+
+/// How long the processes may take to be ready.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// How long they may take to drain.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
+
+/// The processes of a mesh.
+#[derive(Debug)]
+pub struct Split {
+    children: Vec<(String, Child)>,
+    addresses: Vec<(String, SocketAddr)>,
+    gateway: SocketAddr,
+}
+
+// === impl Split ===
+
+impl Split {
+    /// Starts a process for each service and one for the gateway, from this very
+    /// program, with `arguments` for each.
+    pub async fn start(
+        home: &Home,
+        names: &[&str],
+        ports: Ports,
+        gateway: &str,
+        arguments: &[String],
+    ) -> Result<Self, Error> {
+        let failed = |what: &str, error: io::Error| Error::Build(what.to_owned(), Some(error.into()));
+        let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
+        let mut addresses = Vec::new();
+        for (position, name) in names.iter().enumerate() {
+            let address = free(&ports.address(position)).map_err(|error| failed("no port is free", error))?;
+            addresses.push(((*name).to_owned(), address));
+        }
+        let gateway = free(gateway).map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
+        let mut children = Vec::new();
+        for (name, address) in &addresses {
+            let mut command = command(&program, home, &addresses);
+            command.args(["serve", name, "--until-eof", "--listen", &address.to_string()]).args(arguments);
+            let child = command.spawn().map_err(|error| failed(&format!("{name} cannot be started"), error))?;
+            children.push((name.clone(), child));
+        }
+        let mut command = command(&program, home, &addresses);
+        command.args(["gateway", "--until-eof", "--listen", &gateway.to_string()]).args(arguments);
+        let child = command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
+        children.push(("gateway".to_owned(), child));
+        let mut split = Self { children, addresses, gateway };
+        split.ready().await?;
+        Ok(split)
+    }
+
+    /// Waits until the gateway says that every service is ready.
+    async fn ready(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + READY_PATIENCE;
+        loop {
+            for (name, child) in &mut self.children {
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Err(Error::build(format!("{name} ended with {status}: see its log")));
+                }
+            }
+            if is_ready(self.gateway).await {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::build("the services did not become ready: see their logs"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+
+    /// Every service with its gRPC port.
+    pub fn services(&self) -> impl Iterator<Item = (&str, SocketAddr)> + '_ {
+        self.addresses.iter().map(|(name, address)| (name.as_str(), *address))
+    }
+
+    /// The process of a service, or of the "gateway".
+    pub fn process(&self, name: &str) -> Option<u32> {
+        self.children.iter().find(|(found, _)| found == name).and_then(|(_, child)| child.id())
+    }
+
+    /// Runs until told to stop, or until a process ends by itself.
+    pub async fn run(mut self, signals: &Signals) -> Result<(), Error> {
+        let mut died = None;
+        while died.is_none() && !signals.soft().is_cancelled() {
+            for (name, child) in &mut self.children {
+                if let Ok(Some(status)) = child.try_wait() {
+                    died = Some(format!("{name} ended with {status}"));
+                }
+            }
+            let told = signals.soft();
+            tokio::select! {
+                () = told.cancelled() => {}
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+        self.stop().await;
+        died.map_or(Ok(()), |what| Err(Error::build(what)))
+    }
+
+    /// Asks every process to stop, the gateway first, and waits for each.
+    pub async fn stop(&mut self) {
+        while let Some((name, mut child)) = self.children.pop() {
+            // Each lives as long as its standard input: the end of it is told to
+            // drain, also if this process dies.
+            drop(child.stdin.take());
+            if tokio::time::timeout(DRAIN_PATIENCE, child.wait()).await.is_err() {
+                tracing::warn!(service = name, "did not stop in time and is killed");
+                let _already_gone = child.kill().await;
+            }
+        }
+    }
+}
+
+/// This program again, with the mesh's addresses and secrets in its environment.
+fn command(
+    program: &std::path::Path,
+    home: &Home,
+    addresses: &[(String, SocketAddr)],
+) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::piped());
+    let mut sources = chassis::settings::Sources::default();
+    home.defaults(&mut sources);
+    for (key, value) in sources.defaults {
+        let name = format!("MERCAT__{}", key.to_uppercase().replace('.', "__"));
+        // What the operator set stays.
+        if std::env::var_os(&name).is_none() {
+            command.env(name, value);
+        }
+    }
+    for (name, address) in addresses {
+        command.env(format!("MERCAT__PEERS__{}", name.to_uppercase()), format!("http://{address}"));
+    }
+    command
+}
+
+/// The address, with a free port in the place of 0.
+fn free(address: &str) -> io::Result<SocketAddr> {
+    TcpListener::bind(address)?.local_addr()
+}
+
+/// Whether `/readyz` says so.
+async fn is_ready(gateway: SocketAddr) -> bool {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(gateway).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: mercat\r\nconnection: close\r\n\r\n").await?;
+        let mut answer = [0_u8; 12];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, io::Error>(answer)
+    };
+    match tokio::time::timeout(Duration::from_secs(2), asked).await {
+        Ok(Ok(answer)) => &answer == b"HTTP/1.1 200",
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
