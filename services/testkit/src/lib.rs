@@ -214,6 +214,12 @@ impl<S: Service> Fixture<S> {
         self.settings.set_table(S::NAME, table);
     }
 
+    /// Changes the service's own settings; they hold from the next start.
+    pub fn configure(&mut self, config: impl Serialize) {
+        let table = serde_json::to_value(config).expect("the settings can be written");
+        self.settings.set_table(S::NAME, table);
+    }
+
     /// Stops the service and starts it again on the same database.
     pub async fn restart(&mut self) {
         if let Some(running) = self.running.take() {
