@@ -1,11 +1,12 @@
 //! What the edge needs to know of a method.
 
+use std::fmt;
+
 use prost_reflect::MethodDescriptor;
 
 use crate::{binding::BindingId, path::FieldPath, schema::MessageId};
 
 /// A method of a service.
-#[derive(Debug)]
 pub struct Method {
     pub(crate) id: MethodId,
     pub(crate) path: Box<str>,
@@ -48,6 +49,13 @@ pub enum Content {
     HttpBody,
     /// `google.longrunning.Operation`.
     Operation,
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Descriptors refer to each other in circles.
+        f.debug_tuple("Method").field(&self.path).finish()
+    }
 }
 
 impl Method {

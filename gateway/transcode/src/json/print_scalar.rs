@@ -193,16 +193,23 @@ impl Printer<'_, '_> {
 
     pub(super) fn double(&mut self, value: f64) -> Step {
         if value.is_finite() {
-            return Ok(self.out.bytes(zmij::Buffer::new().format_finite(value).as_bytes())?);
+            return self.digits(zmij::Buffer::new().format_finite(value));
         }
         self.not_finite(value.is_nan(), value.is_sign_negative())
     }
 
     fn float(&mut self, value: f32) -> Step {
         if value.is_finite() {
-            return Ok(self.out.bytes(zmij::Buffer::new().format_finite(value).as_bytes())?);
+            return self.digits(zmij::Buffer::new().format_finite(value));
         }
         self.not_finite(value.is_nan(), value.is_sign_negative())
+    }
+
+    /// A float's digits, without a fraction of zero.
+    #[inline]
+    fn digits(&mut self, text: &str) -> Step {
+        let text = text.strip_suffix(".0").unwrap_or(text);
+        Ok(self.out.bytes(text.as_bytes())?)
     }
 
     #[cold]

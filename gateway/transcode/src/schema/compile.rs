@@ -244,8 +244,9 @@ impl Compiler {
 }
 
 fn enumeration(found: &EnumDescriptor) -> EnumTable {
-    let values: Vec<_> =
-        found.values().map(|value| (value.number(), value.name().to_owned())).collect();
+    // In the order of the file: of two names for one number, the first is printed.
+    let declared = found.enum_descriptor_proto().value.iter();
+    let values: Vec<_> = declared.map(|value| (value.number(), value.name().to_owned())).collect();
     let closed = found.parent_file().syntax() == Syntax::Proto2;
     EnumTable::new(found.full_name(), &values, closed, found.default_value().number())
 }

@@ -8,7 +8,7 @@ pub(crate) use table::{
     Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables,
 };
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
@@ -23,7 +23,6 @@ use crate::{
 };
 
 /// Every message, method and route of a descriptor pool, compiled once and shared by all requests.
-#[derive(Debug)]
 pub struct Schema {
     pool: DescriptorPool,
     pub(crate) tables: Tables,
@@ -36,6 +35,17 @@ pub struct Schema {
 /// A message of a [`Schema`]; to be used with that schema only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub(crate) u32);
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Descriptors refer to each other in circles.
+        f.debug_struct("Schema")
+            .field("messages", &self.tables.messages.len())
+            .field("methods", &self.methods)
+            .field("bindings", &self.bindings.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Schema {
     /// Compiles messages, methods and routes.

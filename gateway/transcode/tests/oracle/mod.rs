@@ -1,9 +1,7 @@
 //! The test contracts, and prost-reflect as the second opinion.
-#![expect(dead_code, reason = "each test uses its part of it")]
 
 use std::sync::OnceLock;
 
-use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use transcode::{JsonError, MessageId, ParseOptions, PrintOptions, Schema, WireError};
 
@@ -69,6 +67,42 @@ pub(crate) fn decode(wire: &[u8]) -> Result<DynamicMessage, String> {
     DynamicMessage::decode(rich_descriptor(), wire).map_err(|e| e.to_string())
 }
 
+/// A JSON text as a value, in which 1 and 1.0 are the same.
 pub(crate) fn value(json: &str) -> serde_json::Value {
-    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))
+    fn normal(value: serde_json::Value) -> serde_json::Value {
+        use serde_json::Value;
+        match value {
+            // serde_json reads doubles to within a unit in the last place.
+            Value::Number(number) => {
+                Value::from(format!("{:.12e}", number.as_f64().unwrap() + 0.0))
+            }
+            Value::Array(items) => items.into_iter().map(normal).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, normal(value))).collect()
+            }
+            other => other,
+        }
+    }
+    normal(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}")))
+}
+
+/// The first difference of two JSON texts, if any.
+pub(crate) fn difference(ours: &str, theirs: &str) -> Option<String> {
+    fn within(path: &str, a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+        use serde_json::Value::{Array, Object};
+        match (a, b) {
+            _ if a == b => None,
+            (Object(a), Object(b)) if a.keys().eq(b.keys()) => a
+                .iter()
+                .find_map(|(name, value)| within(&format!("{path}.{name}"), value, &b[name])),
+            (Array(a), Array(b)) if a.len() == b.len() => a
+                .iter()
+                .zip(b)
+                .enumerate()
+                .find_map(|(nth, (a, b))| within(&format!("{path}[{nth}]"), a, b)),
+            (Object(a), Object(b)) => Some(format!("{path}: {:?} and {:?}", a.keys(), b.keys())),
+            _ => Some(format!("{path}: ours {a} theirs {b}")),
+        }
+    }
+    within("", &value(ours), &value(theirs))
 }
