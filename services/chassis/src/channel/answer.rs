@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 
-use super::peer::{Made, Sent};
+use super::made::{Made, Sent};
 use crate::{Fault, serve::code_of};
 
 /// The body of an answer.

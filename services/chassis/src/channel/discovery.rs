@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -20,6 +21,8 @@ use crate::telemetry::Telemetry;
 
 /// The port of a service that is known by its name only.
 pub const PORT_DEFAULT: u16 = 50_051;
+/// How long a name that resolves to nothing is not asked again.
+const NOTHING_HOLDS_FOR: Duration = Duration::from_secs(1);
 
 /// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,8 +55,8 @@ pub(super) struct Directory {
     sites: Vec<Site>,
     /// Empty until the names were first resolved.
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
-    /// When the names were last resolved. Held while they are.
-    resolved: Mutex<Option<Instant>>,
+    /// When the names were last resolved, and why to nothing. Held while they are.
+    resolved: Mutex<Option<(Instant, Option<Arc<str>>)>>,
     is_refreshing: AtomicBool,
     is_static: bool,
     peer: String,
@@ -145,7 +148,9 @@ impl Directory {
             return Ok(self.endpoints.load_full());
         }
         let is_old = match self.resolved.try_lock() {
-            Ok(resolved) => resolved.is_none_or(|at| at.elapsed() >= self.config.resolve_interval),
+            Ok(resolved) => {
+                resolved.as_ref().is_none_or(|(at, _)| at.elapsed() >= self.config.resolve_interval)
+            }
             Err(_somebody_resolves) => false,
         };
         if is_old && !self.is_refreshing.swap(true, Ordering::AcqRel) {
@@ -166,10 +171,12 @@ impl Directory {
 
     async fn resolve(&self) -> Result<(), Arc<str>> {
         let mut resolved = self.resolved.lock().await;
-        if resolved.is_some_and(|at| at.elapsed() < self.config.resolve_interval)
-            && !self.endpoints.load().is_empty()
-        {
-            return Ok(());
+        match &*resolved {
+            Some((at, None)) if at.elapsed() < self.config.resolve_interval => return Ok(()),
+            Some((at, Some(error))) if at.elapsed() < NOTHING_HOLDS_FOR => {
+                return Err(Arc::clone(error));
+            }
+            _ => {}
         }
         let mut found = Vec::new();
         let mut failure = None;
@@ -190,10 +197,18 @@ impl Directory {
                 },
             }
         }
-        *resolved = Some(Instant::now());
         if found.is_empty() {
-            return Err(failure.unwrap_or_else(|| Arc::from("its name resolves to nothing")));
+            let nothing = || Arc::from("its name resolves to nothing");
+            let error: Arc<str> = failure.unwrap_or_else(nothing);
+            *resolved = Some((Instant::now(), Some(Arc::clone(&error))));
+            return Err(error);
         }
+        if failure.is_some() {
+            // One of several names failed: its instances may still be there.
+            let known = self.endpoints.load();
+            found.extend(known.iter().map(|known| (known.address(), known.authority().clone())));
+        }
+        *resolved = Some((Instant::now(), None));
         self.adopt(found);
         Ok(())
     }

@@ -100,6 +100,10 @@ impl Endpoint {
         self.address
     }
 
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn send(
         &self,

@@ -14,6 +14,7 @@ mod budget;
 mod discovery;
 mod endpoint;
 mod load;
+mod made;
 mod peer;
 mod replay;
 mod switchboard;

@@ -20,13 +20,14 @@ use super::{
     breaker::Admission,
     budget::Budget,
     discovery::Directory,
-    endpoint::{Endpoint, PENALTY},
+    endpoint::Endpoint,
+    made::{Made, Method, Sent},
     replay::{self, Read},
 };
 use crate::{
     Contract, Fault, call, random,
     serve::{code_of, timeout},
-    telemetry::{MethodMetrics, Span, Telemetry},
+    telemetry::Telemetry,
 };
 
 /// What a server says of when to come again, in milliseconds; negative for never.
@@ -47,35 +48,6 @@ pub(super) struct Peer {
     budget: Budget,
     retries: Counter,
     retries_refused: Counter,
-}
-
-/// What is known of a method before it is called.
-pub(super) struct Method {
-    path: String,
-    /// The longest that may be waited; `None` for as long as the caller likes.
-    deadline: Option<Duration>,
-    is_safe_to_retry: bool,
-    is_response_unary: bool,
-    metrics: Arc<MethodMetrics>,
-}
-
-/// A call that is being made: counted when it ends, however it ends.
-pub(super) struct Made {
-    peer: Arc<str>,
-    method: Arc<Method>,
-    started: Instant,
-    deadline: Instant,
-    /// What it ended with; a call dropped before it ended was cancelled.
-    pub(super) code: Code,
-    span: Span,
-}
-
-/// An attempt that is under way at an instance: its load counts until it ends.
-pub(super) struct Sent {
-    endpoint: Arc<Endpoint>,
-    started: Instant,
-    /// Whether the instance failed, and should be avoided.
-    failed: bool,
 }
 
 /// What an attempt came to.
@@ -421,64 +393,5 @@ fn is_unavailable<B>(response: &Response<B>) -> bool {
             response.status(),
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
         ),
-    }
-}
-
-// === impl Made ===
-
-impl Made {
-    pub(super) fn peer(&self) -> &str {
-        &self.peer
-    }
-
-    pub(super) fn expired(&self) -> Fault {
-        Fault::deadline_exceeded(ErrorReason::DeadlineExceeded)
-            .message(format!(
-                "{} had no answer from {} within {}",
-                self.method.path,
-                self.peer,
-                crate::duration::format(&self.deadline.duration_since(self.started)),
-            ))
-            .metadata("peer", &*self.peer)
-    }
-
-    fn refuse(mut self, fault: Fault) -> Response<Body> {
-        self.code = fault.code();
-        Status::from(fault).into_http()
-    }
-
-    fn end(mut self, response: Response<Body>) -> Response<Body> {
-        self.code = code_of(response.headers()).unwrap_or(Code::Ok);
-        response
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        self.method.metrics.observe(self.code, self.started.elapsed());
-        self.span.end(self.code);
-    }
-}
-
-// === impl Sent ===
-
-impl Sent {
-    fn begin(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.load.begin();
-        Self { endpoint, started: Instant::now(), failed: false }
-    }
-
-    fn fail(&mut self, admission: Admission) {
-        self.failed = true;
-        self.endpoint.breaker.failed(admission);
-    }
-}
-
-impl Drop for Sent {
-    fn drop(&mut self) {
-        // A call given up counts with the time it was given; one that failed fast
-        // must not make its instance look fast.
-        let took = self.started.elapsed();
-        self.endpoint.load.end(if self.failed { took.max(PENALTY) } else { took });
     }
 }

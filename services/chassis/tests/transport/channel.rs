@@ -351,3 +351,21 @@ async fn what_is_not_a_grpc_server_is_unavailable() {
     let names = std::collections::BTreeMap::from([("probe".to_owned(), "probe:50051".to_owned())]);
     assert!(chassis::Peers::check(&names).unwrap_err().to_string().contains("probe:50051"));
 }
+
+#[tokio::test]
+async fn a_name_stands_for_what_it_resolves_to() {
+    let server = Server::start(Probe::echo()).await;
+    // Not an address as the standard library reads them, but one to the resolver.
+    let address = format!("http://127.1:{}", server.address.port());
+    let channel = chassis::Peers::new(
+        crate::probe::contract(),
+        chassis::Telemetry::off("caller"),
+        chassis::Switchboard::new(),
+        [("probe".to_owned(), address)].into(),
+        crate::probe::nobody(),
+    )
+    .channel("probe");
+    for _ in 0..20 {
+        assert_eq!(call(&channel, WRITE, "hello").await.unwrap(), "hello");
+    }
+}

@@ -10,6 +10,7 @@ use std::{
 
 use chassis::{Fault, Switchboard, channel, listen, serve::Limits};
 use contracts::mesh::v1::ErrorReason;
+use futures_util::FutureExt as _;
 use tonic::Code;
 
 use crate::probe::{
@@ -193,6 +194,7 @@ async fn more_calls_than_the_bound_are_refused_at_once_and_told_when_to_come_aga
         open.push(tokio::spawn(async move { call(&channel, WRITE, "forever").await }));
     }
     eventually("four are open", || server.stack.in_flight() == 4).await;
+    assert!(server.stack.idle().now_or_never().is_none());
 
     let began = Instant::now();
     let status = call(&server.channel(), WRITE, "hello").await.unwrap_err();
@@ -203,7 +205,7 @@ async fn more_calls_than_the_bound_are_refused_at_once_and_told_when_to_come_aga
     for call in open {
         call.abort();
     }
-    eventually("they are gone", || server.stack.in_flight() == 0).await;
+    server.stack.idle().await;
     assert_eq!(call(&server.channel(), WRITE, "hello").await.unwrap(), "HELLO");
 }
 
