@@ -663,3 +663,531 @@ async fn a_process_that_stops_at_any_point_recovers_when_it_starts_again() {
     }
     assert_eq!(points, 27);
 }
+
+// ---- after the sale ----
+
+fn cancellation(order: &Order) -> CancelOrderRequest {
+    CancelOrderRequest {
+        request_id: request_id(),
+        order_id: order.order_id.clone(),
+        ..Default::default()
+    }
+}
+
+fn parcel(order: &Order, lines: &[(&str, i64)]) -> RecordFulfillmentRequest {
+    RecordFulfillmentRequest {
+        request_id: request_id(),
+        order_id: order.order_id.clone(),
+        lines: lines
+            .iter()
+            .map(|(sku, quantity)| FulfillmentLine { sku: (*sku).to_owned(), quantity: *quantity })
+            .collect(),
+        carrier: "DHL".to_owned(),
+        tracking_number: "JD0001".to_owned(),
+        etag: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_order_gives_stock_and_money_back() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let request = cancellation(&order);
+    let cancelled = shop.alice().cancel_order(request.clone()).await.unwrap().into_inner();
+    assert_eq!(cancelled.status(), OrderStatus::Cancelled);
+    assert_eq!(cancelled.cancel_reason(), CancelReason::Customer);
+    let again = shop.alice().cancel_order(request).await.unwrap();
+    assert_eq!(again.metadata().get("idempotent-replayed").unwrap(), "true");
+    assert_eq!(again.into_inner(), cancelled, "the same bytes");
+
+    let order = shop
+        .until(&order.order_id, |order| order.payment_status() == PaymentStatus::Refunded)
+        .await;
+    eventually(|| async { shop.world.is_clean().then_some(()) }).await;
+    assert_eq!(shop.world.payments.refunds(), 1);
+    assert_eq!(shop.world.stock.free("mug"), 10);
+    // Cancelling what is cancelled changes nothing.
+    let same = shop.staff().cancel_order(cancellation(&order)).await.unwrap().into_inner();
+    assert_eq!(same.etag, order.etag);
+}
+
+#[tokio::test]
+async fn an_order_cancelled_before_its_capture_is_voided() {
+    // The capture is held up until the cancellation is through.
+    let shop = shop().await;
+    for _ in 0..5 {
+        shop.world.payments.fail("capture", Strike::Before, unavailable());
+    }
+    let order = confirmed(&shop.place(mugs("ok")).await).clone();
+    let request = CancelOrderRequest { reason: CancelReason::Fraud.into(), ..cancellation(&order) };
+    let cancelled = shop.staff().cancel_order(request).await.unwrap().into_inner();
+    assert_eq!(cancelled.cancel_reason(), CancelReason::Fraud);
+    let gone = |order: &Order| {
+        matches!(order.payment_status(), PaymentStatus::Voided | PaymentStatus::Refunded)
+    };
+    shop.until(&order.order_id, gone).await;
+    assert_eq!(shop.saga_over(&order.order_id).await, SagaStatus::Done);
+    eventually(|| async { shop.world.is_clean().then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn every_step_of_a_cancellation_may_fail_or_happen_twice() {
+    for step in ["release_stock", "release_payment"] {
+        for how in ["act.before=error:1", "act.after=error:1", "act.before=twice"] {
+            let shop = shop_with(&format!("cancel_order.{step}.{how}")).await;
+            let order = shop.sold().await;
+            shop.alice().cancel_order(cancellation(&order)).await.unwrap();
+            shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::Refunded)
+                .await;
+            assert!(shop.world.is_clean(), "{step} {how}");
+            assert_eq!(shop.world.payments.refunds(), 1, "{step} {how}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_placement_that_waits_can_be_called_off() {
+    let shop = shop().await;
+    let placement = shop.place(mugs("3ds")).await;
+    let order = shop.order(&placement.order_id).await;
+    let asked = shop.alice().cancel_order(cancellation(&order)).await.unwrap().into_inner();
+    assert_eq!(asked.status(), OrderStatus::Pending);
+    assert!(asked.cancel_request_time.is_some());
+
+    assert_eq!(refused(&shop.ended(&placement.placement_id).await), RefusalReason::Cancelled);
+    let order = shop.order(&placement.order_id).await;
+    assert_eq!(
+        (order.status(), order.cancel_reason()),
+        (OrderStatus::Cancelled, CancelReason::Customer)
+    );
+    assert!(shop.world.is_clean());
+}
+
+#[tokio::test]
+async fn parcels_leave_until_the_order_is_complete() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let first = parcel(&order, &[("mug", 1)]);
+    let answer = shop.staff().record_fulfillment(first.clone()).await.unwrap().into_inner();
+    let shipped = answer.order.clone().unwrap();
+    assert_eq!(shipped.fulfillment_status(), FulfillmentStatus::PartiallyShipped);
+    assert_eq!(shipped.lines[0].shipped_quantity, 1);
+    assert_eq!(
+        shop.staff().record_fulfillment(first).await.unwrap().into_inner(),
+        answer,
+        "sent twice, shipped once"
+    );
+
+    let error = shop.alice().cancel_order(cancellation(&order)).await.unwrap_err();
+    assert_eq!(reason(&error), "ORDER_SHIPPED");
+
+    let rest = shop.staff().record_fulfillment(parcel(&order, &[])).await.unwrap().into_inner();
+    let order = rest.order.unwrap();
+    assert_eq!(order.fulfillment_status(), FulfillmentStatus::Shipped);
+    assert_eq!(order.status(), OrderStatus::Completed);
+    let request = ListFulfillmentsRequest {
+        order_id: order.order_id.clone(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let page = shop.alice().list_fulfillments(request.clone()).await.unwrap().into_inner();
+    assert_eq!(page.fulfillments.len(), 1);
+    let next = ListFulfillmentsRequest { page_token: page.next_page_token, ..request };
+    let page = shop.alice().list_fulfillments(next).await.unwrap().into_inner();
+    assert_eq!((page.fulfillments.len(), page.next_page_token.as_str()), (1, ""));
+    assert!(
+        shop.timeline(&order.order_id)
+            .await
+            .ends_with(&[OrderEventKind::Shipped, OrderEventKind::Completed])
+    );
+}
+
+#[tokio::test]
+async fn a_parcel_of_what_was_not_bought_is_refused() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let mut staff = shop.staff();
+    let cases = [
+        (parcel(&order, &[("cap", 1)]), "LINE_UNKNOWN"),
+        (parcel(&order, &[("mug", 3)]), "QUANTITY_EXCEEDED"),
+        (parcel(&order, &[("mug", 1), ("mug", 1)]), "LINE_DUPLICATED"),
+        (
+            RecordFulfillmentRequest { etag: "v0".to_owned(), ..parcel(&order, &[]) },
+            "ETAG_MISMATCH",
+        ),
+        (
+            RecordFulfillmentRequest { order_id: request_id(), ..parcel(&order, &[]) },
+            "ORDER_NOT_FOUND",
+        ),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(reason(&staff.record_fulfillment(request).await.unwrap_err()), expected);
+    }
+    staff.record_fulfillment(parcel(&order, &[])).await.unwrap();
+    let again = staff.record_fulfillment(parcel(&order, &[])).await.unwrap_err();
+    assert_eq!(
+        reason(&again),
+        "ORDER_STATE_INVALID",
+        "everything has left and the order is complete"
+    );
+}
+
+#[tokio::test]
+async fn units_that_inventory_keeps_are_to_ship_again() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let refusal = chassis::Fault::failed_precondition(
+        contracts::inventory::v1::ErrorReason::StockInsufficient,
+    );
+    shop.world.stock.fail("fulfill", Strike::Before, refusal.into());
+    let request = parcel(&order, &[("mug", 2)]);
+    for _ in 0..2 {
+        let error = shop.staff().record_fulfillment(request.clone()).await.unwrap_err();
+        assert_eq!(reason(&error), "FULFILLMENT_REFUSED");
+    }
+    shop.staff().record_fulfillment(parcel(&order, &[("mug", 2)])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parcel_whose_answer_is_lost_is_asked_for_again() {
+    let shop = shop_with("fulfill_order.take_from_stock.act.after=stop:1").await;
+    let order = shop.sold().await;
+    let request = parcel(&order, &[("mug", 1)]);
+    let mut call = tonic::Request::new(request.clone());
+    call.set_timeout(Duration::from_millis(600));
+    let error = shop.staff().record_fulfillment(call).await.unwrap_err();
+    assert_eq!(reason(&error), "FULFILLMENT_PENDING");
+
+    let mut shop = shop;
+    shop.fixture.configure(config(""));
+    shop.fixture.restart().await;
+    shop.fixture.clock.advance(Duration::from_secs(25));
+    let answer = shop.staff().record_fulfillment(request).await.unwrap().into_inner();
+    assert_eq!(answer.order.unwrap().lines[0].shipped_quantity, 1);
+}
+
+#[tokio::test]
+async fn every_step_of_a_parcel_may_fail_or_happen_twice() {
+    for step in ["take_from_stock", "record"] {
+        for how in ["act.before=error:1", "act.after=error:1", "act.before=twice"] {
+            let shop = shop_with(&format!("fulfill_order.{step}.{how}")).await;
+            let order = shop.sold().await;
+            let answer =
+                shop.staff().record_fulfillment(parcel(&order, &[])).await.unwrap().into_inner();
+            assert_eq!(answer.order.unwrap().status(), OrderStatus::Completed, "{step} {how}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_order_on_hold_is_not_shipped_until_it_is_released() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let mut staff = shop.staff();
+    let hold = HoldOrderRequest {
+        order_id: order.order_id.clone(),
+        note: "call the customer".to_owned(),
+        etag: order.etag.clone(),
+        ..Default::default()
+    };
+    let held = staff.hold_order(hold.clone()).await.unwrap().into_inner();
+    assert_eq!(held.status(), OrderStatus::OnHold);
+    assert_eq!(reason(&staff.hold_order(hold).await.unwrap_err()), "ETAG_MISMATCH");
+    assert_eq!(
+        reason(&staff.record_fulfillment(parcel(&order, &[])).await.unwrap_err()),
+        "ORDER_STATE_INVALID"
+    );
+
+    let release = ReleaseHoldRequest { order_id: order.order_id.clone(), ..Default::default() };
+    let released = staff.release_hold(release.clone()).await.unwrap().into_inner();
+    assert_eq!(released.status(), OrderStatus::Confirmed);
+    let same = staff.release_hold(release.clone()).await.unwrap().into_inner();
+    assert_eq!(same.etag, released.etag, "an order that is not on hold is answered as it is");
+    staff.record_fulfillment(parcel(&order, &[])).await.unwrap();
+    assert_eq!(reason(&staff.release_hold(release).await.unwrap_err()), "ORDER_STATE_INVALID");
+}
+
+#[tokio::test]
+async fn a_refund_outside_of_any_saga_is_in_the_books() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let total = minor(&order.totals.as_ref().unwrap().total);
+    shop.world.payments.refund(&order.order_id, 1_000);
+    shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::PartiallyRefunded)
+        .await;
+    shop.world.payments.refund(&order.order_id, total - 1_000);
+    shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::Refunded).await;
+}
+
+#[tokio::test]
+async fn notes_are_for_staff_unless_they_say_otherwise() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let note = |text: &str, customer_visible| AddNoteRequest {
+        request_id: request_id(),
+        order_id: order.order_id.clone(),
+        text: text.to_owned(),
+        customer_visible,
+    };
+    let secret = note("pays late", false);
+    let first = shop.staff().add_note(secret.clone()).await.unwrap().into_inner();
+    assert_eq!(
+        shop.staff().add_note(secret).await.unwrap().into_inner(),
+        first,
+        "sent twice, written once"
+    );
+    shop.staff().add_note(note("it is on its way", true)).await.unwrap();
+
+    let request = ListOrderEventsRequest { order_id: order.order_id.clone(), ..Default::default() };
+    let seen = shop.alice().list_order_events(request.clone()).await.unwrap().into_inner().events;
+    let notes: Vec<_> = seen
+        .iter()
+        .filter(|event| event.kind() == OrderEventKind::Note)
+        .map(|event| event.message.as_str())
+        .collect();
+    assert_eq!(notes, ["it is on its way"]);
+    let all = shop.staff().list_order_events(request).await.unwrap().into_inner().events;
+    assert_eq!(all.len(), seen.len() + 1);
+    let gone = AddNoteRequest { order_id: request_id(), ..note("x", true) };
+    assert_eq!(reason(&shop.staff().add_note(gone).await.unwrap_err()), "ORDER_NOT_FOUND");
+}
+
+// ---- who may see what ----
+
+#[tokio::test]
+async fn anothers_order_is_answered_as_one_that_does_not_exist() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    let mut mallory = OrderServiceClient::new(shop.fixture.as_customer("mallory"));
+    for order_id in [order.order_id.clone(), request_id()] {
+        let get = GetOrderRequest { order_id: order_id.clone() };
+        assert_eq!(reason(&mallory.get_order(get).await.unwrap_err()), "ORDER_NOT_FOUND");
+        let events = ListOrderEventsRequest { order_id: order_id.clone(), ..Default::default() };
+        assert_eq!(
+            reason(&mallory.list_order_events(events).await.unwrap_err()),
+            "ORDER_NOT_FOUND"
+        );
+        let parcels = ListFulfillmentsRequest { order_id: order_id.clone(), ..Default::default() };
+        assert_eq!(
+            reason(&mallory.list_fulfillments(parcels).await.unwrap_err()),
+            "ORDER_NOT_FOUND"
+        );
+        let cancel =
+            CancelOrderRequest { request_id: request_id(), order_id, ..Default::default() };
+        assert_eq!(reason(&mallory.cancel_order(cancel).await.unwrap_err()), "ORDER_NOT_FOUND");
+    }
+    let list = ListOrdersRequest { owner_id: ALICE.to_owned(), ..Default::default() };
+    assert_eq!(reason(&mallory.list_orders(list).await.unwrap_err()), "OWNER_FOREIGN");
+    assert!(
+        mallory
+            .list_orders(ListOrdersRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .orders
+            .is_empty()
+    );
+    let batch = BatchGetOrdersRequest { order_ids: vec![order.order_id.clone()] };
+    assert_eq!(reason(&mallory.batch_get_orders(batch).await.unwrap_err()), "ACCESS_DENIED");
+    assert_eq!(shop.order(&order.order_id).await.etag, order.etag, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_foreign_placement_that_waits_is_not_turned_back() {
+    let shop = shop().await;
+    let placement = shop.place(mugs("3ds")).await;
+    let order = shop.order(&placement.order_id).await;
+    let mut mallory = OrderServiceClient::new(shop.fixture.as_customer("mallory"));
+    assert_eq!(
+        reason(&mallory.cancel_order(cancellation(&order)).await.unwrap_err()),
+        "ORDER_NOT_FOUND"
+    );
+    shop.world.payments.settle(&placement.order_id, PaymentIntentStatus::RequiresCapture);
+    confirmed(&shop.ended(&placement.placement_id).await);
+}
+
+#[tokio::test]
+async fn orders_are_listed_newest_first_page_by_page() {
+    let shop = shop().await;
+    let mut numbers = Vec::new();
+    for index in 0..5 {
+        shop.fixture.clock.advance(Duration::from_secs(1));
+        let mut request = purchase(vec![line("mug", 1, 1_000)], "ok");
+        if index == 2 {
+            request.owner_id = "bob".to_owned();
+        }
+        numbers.push(confirmed(&shop.place(request).await).number.clone());
+    }
+    numbers.reverse();
+    let mut listed = Vec::new();
+    let mut request = ListOrdersRequest { page_size: 2, ..Default::default() };
+    loop {
+        let page = shop.staff().list_orders(request.clone()).await.unwrap().into_inner();
+        listed.extend(page.orders.iter().map(|order| order.number.clone()));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!(listed, numbers);
+
+    let own =
+        shop.alice().list_orders(ListOrdersRequest::default()).await.unwrap().into_inner().orders;
+    assert_eq!(own.len(), 4);
+    let one = ListOrdersRequest { number: numbers[2].clone(), ..Default::default() };
+    let found = shop.staff().list_orders(one).await.unwrap().into_inner().orders;
+    assert_eq!(found[0].owner_id, "bob");
+    let none = ListOrdersRequest { status: OrderStatus::Cancelled.into(), ..Default::default() };
+    assert!(shop.staff().list_orders(none).await.unwrap().into_inner().orders.is_empty());
+    let since = ListOrdersRequest { min_create_time: found[0].create_time, ..Default::default() };
+    assert_eq!(shop.staff().list_orders(since).await.unwrap().into_inner().orders.len(), 3);
+    let before = ListOrdersRequest { max_create_time: found[0].create_time, ..Default::default() };
+    assert_eq!(shop.staff().list_orders(before).await.unwrap().into_inner().orders.len(), 2);
+
+    let ids = vec![own[1].order_id.clone(), request_id(), found[0].order_id.clone()];
+    let batch = shop
+        .staff()
+        .batch_get_orders(BatchGetOrdersRequest { order_ids: ids.clone() })
+        .await
+        .unwrap();
+    let got: Vec<_> = batch.into_inner().orders.into_iter().map(|order| order.order_id).collect();
+    assert_eq!(got, [ids[0].clone(), ids[2].clone()]);
+}
+
+// ---- the person on call ----
+
+#[tokio::test]
+async fn a_saga_that_waits_is_resolved_by_hand() {
+    for (outcome, good) in [(ResolvedOutcome::Succeeded, true), (ResolvedOutcome::Failed, false)] {
+        let shop = shop().await;
+        let placement = shop.place(mugs("unknown")).await;
+        let request = ResolveUnknownRequest {
+            saga_id: placement.order_id.clone(),
+            outcome: outcome.into(),
+            evidence: "the provider's console".to_owned(),
+            ..Default::default()
+        };
+        let said = if good {
+            PaymentIntentStatus::RequiresCapture
+        } else {
+            PaymentIntentStatus::RequiresPaymentMethod
+        };
+        shop.world.payments.truth(said);
+        shop.admin().resolve_unknown(request.clone()).await.unwrap();
+        let ended = shop.ended(&placement.placement_id).await;
+        assert_eq!(matches!(ended.outcome, Some(Outcome::Order(_))), good);
+        assert_eq!(shop.world.is_clean(), !good);
+        shop.saga_over(&placement.order_id).await;
+        let error = shop.admin().resolve_unknown(request).await.unwrap_err();
+        assert_eq!(reason(&error), "SAGA_STATE_INVALID");
+        assert!(shop.timeline(&placement.order_id).await.contains(&OrderEventKind::SagaDecided));
+    }
+}
+
+#[tokio::test]
+async fn a_capture_that_is_refused_waits_for_a_person() {
+    let shop = shop_with("place_order.capture_payment.act.before=refuse:1").await;
+    let order = confirmed(&shop.place(mugs("ok")).await).clone();
+    assert_eq!(shop.saga_over(&order.order_id).await, SagaStatus::Failed);
+    let list = ListSagasRequest { status: SagaStatus::Failed.into(), ..Default::default() };
+    let failed = shop.admin().list_sagas(list).await.unwrap().into_inner().sagas;
+    assert_eq!((failed.len(), failed[0].step.as_str()), (1, "capture_payment"));
+
+    let retry = RetryStepRequest { saga_id: order.order_id.clone(), ..Default::default() };
+    let saga = shop.admin().retry_step(retry.clone()).await.unwrap().into_inner();
+    assert!(saga.log.iter().any(|line| line.outcome == "RETRIED" && line.message == "user/staff"));
+    shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::Captured).await;
+    assert_eq!(shop.saga_over(&order.order_id).await, SagaStatus::Done);
+    assert_eq!(reason(&shop.admin().retry_step(retry).await.unwrap_err()), "SAGA_STATE_INVALID");
+}
+
+#[tokio::test]
+async fn a_step_that_was_done_by_hand_is_skipped_and_booked() {
+    let shop = shop_with("place_order.capture_payment.act.before=refuse").await;
+    let order = confirmed(&shop.place(mugs("ok")).await).clone();
+    shop.saga_over(&order.order_id).await;
+    let skip = |step: &str| SkipStepRequest {
+        saga_id: order.order_id.clone(),
+        step: step.to_owned(),
+        evidence: "captured in the console".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(
+        reason(&shop.admin().skip_step(skip("reserve_stock")).await.unwrap_err()),
+        "SAGA_STATE_INVALID"
+    );
+    shop.admin().skip_step(skip("capture_payment")).await.unwrap();
+    shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::Captured).await;
+}
+
+#[tokio::test]
+async fn a_saga_is_taken_back_by_hand_only_before_its_pivot() {
+    let shop = shop().await;
+    let placement = shop.place(mugs("3ds")).await;
+    let force = |saga_id: &str| ForceCompensateRequest {
+        saga_id: saga_id.to_owned(),
+        reason: "looks odd".to_owned(),
+        ..Default::default()
+    };
+    shop.admin().force_compensate(force(&placement.order_id)).await.unwrap();
+    assert_eq!(refused(&shop.ended(&placement.placement_id).await), RefusalReason::Cancelled);
+    assert!(shop.world.is_clean());
+
+    let sold = shop.sold().await;
+    let error = shop.admin().force_compensate(force(&sold.order_id)).await.unwrap_err();
+    assert_eq!(reason(&error), "SAGA_STATE_INVALID");
+    let error = shop.admin().force_compensate(force(&request_id())).await.unwrap_err();
+    assert_eq!(reason(&error), "SAGA_NOT_FOUND");
+    let error = shop.admin().get_saga(GetSagaRequest { saga_id: request_id() }).await.unwrap_err();
+    assert_eq!(reason(&error), "SAGA_NOT_FOUND");
+    let mut nobody = SagaAdminServiceClient::new(shop.fixture.as_customer(ALICE));
+    assert_eq!(
+        reason(&nobody.list_sagas(ListSagasRequest::default()).await.unwrap_err()),
+        "ACCESS_DENIED"
+    );
+}
+
+// ---- what the others hear ----
+
+async fn told(shop: &Shop) -> Vec<(String, String)> {
+    use contracts::mesh::v1::{PullEventsRequest, feed_service_client::FeedServiceClient};
+    let mut feed = FeedServiceClient::new(shop.fixture.as_service("storefront"));
+    let events = feed.pull_events(PullEventsRequest::default()).await.unwrap().into_inner().events;
+    let short = |kind: &str| kind.trim_start_matches("mercat.orders.v1.").to_owned();
+    let subject = |event: &contracts::io::cloudevents::v1::CloudEvent| {
+        format!("{:?}", event.attributes.get("subject").and_then(|found| found.attr.clone()))
+    };
+    events
+        .into_iter()
+        .filter_map(|found| found.event)
+        .map(|event| (short(&event.r#type), subject(&event)))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_turn_of_an_order_is_told_once_and_in_order() {
+    let shop = shop().await;
+    let order = shop.sold().await;
+    shop.staff().record_fulfillment(parcel(&order, &[])).await.unwrap();
+    let kinds: Vec<_> = told(&shop).await.into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, ["OrderPlaced", "PlacementEnded", "OrderFulfilled", "OrderCompleted"]);
+
+    let placement = shop.place(mugs("declined")).await;
+    let kinds: Vec<_> = told(&shop).await.into_iter().skip(4).collect();
+    assert_eq!(kinds[0].0, "OrderCancelled");
+    assert_eq!(kinds[1].0, "PlacementEnded");
+    assert!(kinds.iter().all(|(_, subject)| subject.contains(&placement.order_id)));
+
+    let order = shop.sold().await;
+    shop.alice().cancel_order(cancellation(&order)).await.unwrap();
+    let last = told(&shop).await.pop().unwrap();
+    assert_eq!(last.0, "OrderCancelled");
+}
+
+#[tokio::test]
+async fn every_statement_prepares_on_the_engine_in_use() {
+    use chassis::Service as _;
+    let shop = shop().await;
+    let prepared = shop.fixture.running().database().prepare_all(Orders::STATEMENTS).await;
+    assert!(prepared.is_ok(), "{prepared:?}");
+}
