@@ -11,7 +11,7 @@
 
 mod oracle;
 
-use oracle::{decode, difference, parse, pool, print, rich_descriptor, their_parse, their_print};
+use oracle::{decode, parse, pool, print, rich_descriptor, their_parse, their_print, value};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
@@ -233,6 +233,27 @@ fn shuffle(dice: &mut Dice, wire: &[u8]) -> Vec<u8> {
         pieces.swap(at, usize::try_from(dice.below(u64::try_from(at).unwrap() + 1)).unwrap());
     }
     pieces.concat()
+}
+
+/// The first difference of two JSON texts, if any.
+fn difference(ours: &str, theirs: &str) -> Option<String> {
+    fn within(path: &str, a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+        use serde_json::Value::{Array, Object};
+        match (a, b) {
+            _ if a == b => None,
+            (Object(a), Object(b)) if a.keys().eq(b.keys()) => a
+                .iter()
+                .find_map(|(name, value)| within(&format!("{path}.{name}"), value, &b[name])),
+            (Array(a), Array(b)) if a.len() == b.len() => a
+                .iter()
+                .zip(b)
+                .enumerate()
+                .find_map(|(nth, (a, b))| within(&format!("{path}[{nth}]"), a, b)),
+            (Object(a), Object(b)) => Some(format!("{path}: {:?} and {:?}", a.keys(), b.keys())),
+            _ => Some(format!("{path}: ours {a} theirs {b}")),
+        }
+    }
+    within("", &value(ours), &value(theirs))
 }
 
 fn cases(count: u32, test: impl Fn(&mut Dice) -> Result<(), TestCaseError>) {

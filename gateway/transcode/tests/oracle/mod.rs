@@ -85,24 +85,3 @@ pub(crate) fn value(json: &str) -> serde_json::Value {
     }
     normal(serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}")))
 }
-
-/// The first difference of two JSON texts, if any.
-pub(crate) fn difference(ours: &str, theirs: &str) -> Option<String> {
-    fn within(path: &str, a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
-        use serde_json::Value::{Array, Object};
-        match (a, b) {
-            _ if a == b => None,
-            (Object(a), Object(b)) if a.keys().eq(b.keys()) => a
-                .iter()
-                .find_map(|(name, value)| within(&format!("{path}.{name}"), value, &b[name])),
-            (Array(a), Array(b)) if a.len() == b.len() => a
-                .iter()
-                .zip(b)
-                .enumerate()
-                .find_map(|(nth, (a, b))| within(&format!("{path}[{nth}]"), a, b)),
-            (Object(a), Object(b)) => Some(format!("{path}: {:?} and {:?}", a.keys(), b.keys())),
-            _ => Some(format!("{path}: ours {a} theirs {b}")),
-        }
-    }
-    within("", &value(ours), &value(theirs))
-}
