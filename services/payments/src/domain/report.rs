@@ -20,6 +20,12 @@ pub fn learn(
         return Ok(Change::default());
     }
     let Some(next) = attempt.state.told(charge.state) else { return Ok(Change::default()) };
+    // Once it was held, "processing" is an old tale, even if an answer was lost since.
+    if intent.authorized > 0
+        && matches!(charge.state, ChargeState::ActionRequired | ChargeState::Processing)
+    {
+        return Ok(Change::default());
+    }
     attempt.reference = Some(charge.reference.clone());
     if !matches!(charge.state, ChargeState::Declined | ChargeState::Voided) {
         attempt.provider_amount = Some(charge.amount);

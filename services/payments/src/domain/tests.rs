@@ -220,9 +220,8 @@ proptest! {
         let mut world = World::new(method);
         for event in story {
             let (status, before) = (world.intent.status, world.attempts.clone());
-            match world.happen(event.clone()) {
-                Err(Error::IllegalStep { from, to }) => panic!("{event:?} made {from} become {to}"),
-                Ok(()) | Err(_) => {}
+            if let Err(Error::IllegalStep { from, to }) = world.happen(event.clone()) {
+                panic!("{event:?} made {from} become {to}");
             }
             let next = world.intent.status;
             // An answer to a challenge may settle at once, by way of PROCESSING.
@@ -258,6 +257,23 @@ fn a_lost_answer_is_unknown_and_only_the_provider_ends_it() {
     world.happen(Event::Tell(ChargeState::Authorized, 1_000, 0)).unwrap();
 
     assert_eq!(world.intent.status, IntentStatus::RequiresCapture);
+}
+
+#[test]
+fn what_was_held_stays_held_after_a_lost_and_refused_void() {
+    let mut world = World::new(CaptureMethod::Manual);
+    world.happen(Event::Confirm).unwrap();
+    world.happen(Event::Tell(ChargeState::Authorized, 1_000, 0)).unwrap();
+    world.happen(Event::Cancel).unwrap();
+    world.happen(Event::Lose).unwrap();
+    world.happen(Event::Refuse).unwrap();
+    world.happen(Event::Tell(ChargeState::ActionRequired, 1_000, 0)).unwrap();
+    assert_eq!(world.intent.status, IntentStatus::Unknown);
+
+    world.happen(Event::Tell(ChargeState::Authorized, 1_000, 0)).unwrap();
+
+    assert_eq!(world.intent.status, IntentStatus::RequiresCapture);
+    assert_eq!(world.balance(Account::AuthorizationHold), 1_000);
 }
 
 #[test]

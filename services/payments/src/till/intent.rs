@@ -45,9 +45,9 @@ enum Begun {
     /// The call was answered before.
     Replayed(prost::bytes::Bytes),
     /// There is nothing to ask.
-    Settled(Intent),
+    Settled(Box<Intent>),
     /// This is to be asked.
-    Ask(Intent, Attempt, Ask),
+    Ask(Box<(Intent, Attempt)>, Ask),
 }
 
 /// What the provider is asked.
@@ -119,10 +119,10 @@ impl Till {
                 })
                 .await?
         };
-        let (intent, attempt, ask) = match begun {
+        let ((intent, attempt), ask) = match begun {
             Begun::Replayed(stored) => return Ok(Answer::Replayed(stored)),
-            Begun::Settled(intent) => return Ok(Answer::Fresh(intent)),
-            Begun::Ask(intent, attempt, ask) => (intent, attempt, ask),
+            Begun::Settled(intent) => return Ok(Answer::Fresh(*intent)),
+            Begun::Ask(pair, ask) => (*pair, ask),
         };
         let outcome = self.ask(&intent, &attempt, ask).await;
         let Applied { intent, refused, .. } =
@@ -222,7 +222,7 @@ async fn begin(
             let fresh = domain::confirm(&mut intent, attempt.as_ref(), given, now)?;
             store::intent::save(tx, &mut intent, now).await?;
             store::attempt::insert(tx, &fresh).await?;
-            return Ok(Begun::Ask(intent, fresh, Ask::Authorize));
+            return Ok(Begun::Ask(Box::new((intent, fresh)), Ask::Authorize));
         }
         Operation::Capture { amount, .. } => {
             let attempt = attempt.as_mut().ok_or(Error::StateInvalid { status: intent.status })?;
@@ -231,14 +231,14 @@ async fn begin(
         }
         Operation::Cancel { reason, .. } => {
             match domain::cancel(&mut intent, attempt.as_mut(), reason, operation, now)? {
-                Cancel::Already => return Ok(Begun::Settled(intent)),
+                Cancel::Already => return Ok(Begun::Settled(Box::new(intent))),
                 Cancel::Void => Ask::Void,
                 Cancel::Done(change) => {
                     store::intent::save(tx, &mut intent, now).await?;
                     if let Some(news) = change.news {
                         events::tell(tx, &intent, attempt.as_ref(), news).await?;
                     }
-                    return Ok(Begun::Settled(intent));
+                    return Ok(Begun::Settled(Box::new(intent)));
                 }
             }
         }
@@ -251,7 +251,7 @@ async fn begin(
     let mut attempt = attempt.ok_or(Error::StateInvalid { status: intent.status })?;
     store::intent::save(tx, &mut intent, now).await?;
     store::attempt::save(tx, &mut attempt, now).await?;
-    Ok(Begun::Ask(intent, attempt, ask))
+    Ok(Begun::Ask(Box::new((intent, attempt)), ask))
 }
 
 /// An intent, held, and its last attempt.
@@ -300,7 +300,7 @@ fn resume(intent: &Intent, attempt: &Attempt, wanted: &Operation) -> Option<Begu
             return None;
         }
         // A sync or a webhook has ended it.
-        _ => return Some(Begun::Settled(intent.clone())),
+        _ => return Some(Begun::Settled(Box::new(intent.clone()))),
     };
-    Some(Begun::Ask(intent.clone(), attempt.clone(), ask))
+    Some(Begun::Ask(Box::new((intent.clone(), attempt.clone())), ask))
 }

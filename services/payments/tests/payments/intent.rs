@@ -486,3 +486,12 @@ async fn lists_show_every_intent_once_newest_first() {
         1
     );
 }
+
+#[tokio::test]
+async fn every_statement_prepares_on_the_engine_in_use() {
+    use chassis::Service as _;
+    let shop = Shop::open().await;
+    let refused =
+        shop.fixture.running().database().prepare_all(payments::Payments::STATEMENTS).await;
+    assert!(refused.is_ok(), "{refused:?}");
+}

@@ -110,7 +110,10 @@ async fn refunds_are_found_by_intent_order_and_status() {
     let by_intent = list(ListRefundsRequest { payment_intent_id, ..Default::default() }).await;
     assert_eq!(by_intent, [second, first.clone()]);
     let order_id = other.order_id.clone();
-    assert_eq!(list(ListRefundsRequest { order_id, ..Default::default() }).await, [failed.clone()]);
+    assert_eq!(
+        list(ListRefundsRequest { order_id, ..Default::default() }).await,
+        std::slice::from_ref(&failed)
+    );
     let status = RefundStatus::Failed.into();
     assert_eq!(list(ListRefundsRequest { status, ..Default::default() }).await, [failed]);
     let request = GetRefundRequest { refund_id: first.refund_id.clone() };
