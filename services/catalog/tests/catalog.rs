@@ -1,4 +1,9 @@
 //! The catalog over a real socket and a real database.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test cannot do without, it fails without"
+)]
 
 #[path = "catalog/category.rs"]
 mod category;

@@ -232,7 +232,7 @@ async fn replace(
     for event in changes.events {
         tx.publish(event).await?;
     }
-    Ok(messages(answer)?)
+    messages(answer)
 }
 
 /// Prices that are to end and to begin, of many variants.

@@ -19,6 +19,8 @@ pub(super) use write::{check_room, demand_text, event, new_variant, published, u
 
 /// The order of a list that asks for none is newest first; this is the other.
 const BY_TITLE: &str = "title";
+/// The largest page of whole products: more would not fit a message.
+const FULL_PAGE_MAX: i32 = 100;
 
 #[tonic::async_trait]
 impl ProductService for Rpc {
@@ -119,7 +121,8 @@ impl ProductService for Rpc {
             filter.state.map_or("", State::name),
             if by_title { BY_TITLE } else { "" },
         ];
-        let page = self.pages.page(message.page_size, &message.page_token, &place)?;
+        let page_size = if full { message.page_size.min(FULL_PAGE_MAX) } else { message.page_size };
+        let page = self.pages.page(page_size, &message.page_token, &place)?;
         let order = if by_title { Order::Title(page.after()) } else { Order::Newest(page.after()) };
         let found = store::product::page(&self.database, &filter, &order, page.limit(), full)
             .await

@@ -26,8 +26,16 @@ pub(super) struct Taken {
 /// One row, checked: nothing of it is in the plan yet.
 pub(super) struct Checked {
     pub(super) options: Vec<ProductOption>,
-    /// Each variant of the row with its choices and its prices by currency.
-    pub(super) variants: Vec<(Vec<Choice>, Vec<(Currency, Vec<NewPrice>)>)>,
+    /// What each variant of the row comes to.
+    pub(super) variants: Vec<CheckedVariant>,
+}
+
+/// One variant of a row, checked.
+pub(super) struct CheckedVariant {
+    /// Its choices, in the order of the options.
+    pub(super) choices: Vec<Choice>,
+    /// Its prices by currency.
+    pub(super) prices: Vec<(Currency, Vec<NewPrice>)>,
 }
 
 // === impl Taken ===
@@ -139,7 +147,7 @@ impl Taken {
                 ));
             }
             let prices = price_lists(variant, &field, &mut flaws);
-            variants.push((choices, prices));
+            variants.push(CheckedVariant { choices, prices });
         }
         if flaws.is_empty() { Ok(Checked { options, variants }) } else { Err(flaws) }
     }

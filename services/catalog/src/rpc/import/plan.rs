@@ -12,14 +12,14 @@ use super::{
         product, variant,
     },
     Flaw,
-    check::Taken,
+    check::{CheckedVariant, Taken},
     known::Known,
     tax_category,
 };
 use crate::{
     domain::{
-        Category, Choice, NewPrice, Price, Product, State, Transition, Variant, path_beneath,
-        paths_down_to, slug_of, slug_with, title_of,
+        Category, Price, Product, State, Transition, Variant, path_beneath, paths_down_to, slug_of,
+        slug_with, title_of,
     },
     error::Error,
     store,
@@ -87,9 +87,9 @@ impl Plan {
             product.publish_time.get_or_insert(now);
         }
         let mut events = Vec::new();
-        for (variant, (choices, prices)) in row.variants.iter().zip(checked.variants) {
+        for (variant, checked) in row.variants.iter().zip(checked.variants) {
             self.taken.skus.insert(variant.sku.clone(), position);
-            self.put_variant(tx, known, &mut product, variant, choices, prices, now, &mut events);
+            self.put_variant(tx, known, &mut product, variant, checked, now, &mut events);
         }
         self.taken.slugs.insert(product.slug.clone(), position);
         self.taken.targets.insert(product.product_id.clone(), position);
@@ -188,11 +188,11 @@ impl Plan {
         known: &Known,
         product: &mut Product,
         row: &v1::ImportVariant,
-        choices: Vec<Choice>,
-        prices: Vec<(Currency, Vec<NewPrice>)>,
+        checked: CheckedVariant,
         now: Time,
         events: &mut Vec<(Variant, Told)>,
     ) {
+        let CheckedVariant { choices, prices } = checked;
         let before = known.variants.get(&row.sku);
         let wanted = Variant {
             barcode: row.barcode.clone(),
