@@ -14,6 +14,9 @@ create table idempotency (
     expire_time BIGINT NOT NULL,
     constraint idempotency_pkey primary key (principal, method, request_id),
     constraint idempotency_state_check check (state in ('RUNNING', 'DONE'))
-);
+)
+-- One tree to write instead of two.
+-- sqlite: without rowid
+;
 
 create index idempotency_expire_time_idx on idempotency (expire_time);

@@ -18,8 +18,6 @@ create table outbox (
     create_time BIGINT NOT NULL
 );
 
-create index outbox_create_time_idx on outbox (create_time);
-
 -- How far a consumer has read a source.
 create table feed_cursor (
     consumer TEXT NOT NULL,
@@ -36,7 +34,9 @@ create table inbox (
     event_id TEXT NOT NULL,
     create_time BIGINT NOT NULL,
     constraint inbox_pkey primary key (consumer, event_id)
-);
+)
+-- sqlite: without rowid
+;
 
 create index inbox_create_time_idx on inbox (create_time);
 

@@ -53,6 +53,10 @@ crate::statements! {
     /// Stores the answer.
     FINISH_KEY = "update idempotency set state = 'DONE', response = $4, expire_time = $5
         where principal = $1 and method = $2 and request_id = $3";
+    /// Stores the answer in the transaction that claimed the key, which said then
+    /// how long it is kept.
+    FINISH_AT_ONCE = "update idempotency set state = 'DONE', response = $4
+        where principal = $1 and method = $2 and request_id = $3";
     /// Gives a key back.
     FORGET_KEY = "delete from idempotency
         where principal = $1 and method = $2 and request_id = $3 and state = 'RUNNING'";
@@ -287,14 +291,16 @@ impl Database {
                     let Some(key) = key else {
                         return effect(tx, message).await.map(Once::Ran);
                     };
-                    // The lease is not seen by anyone: the row is DONE when it is committed.
+                    // Nobody sees the lease: the row is DONE when it is committed.
                     match begin(tx, &key, keep).await? {
                         Begin::Fresh => {}
                         Begin::Running => return Err(in_progress().into()),
                         Begin::Done(stored) => return Ok(Once::Replayed(stored)),
                     }
                     let response = effect(tx, message).await?;
-                    finish(tx, &key, &response).await?;
+                    let arguments =
+                        args![key.principal, key.method, key.request_id, response.encode_to_vec()];
+                    tx.execute(FINISH_AT_ONCE, arguments).await?;
                     Ok::<_, E>(Once::Ran(response))
                 })
             })

@@ -31,9 +31,13 @@ const LOCK: i64 = 0x006f_7574_626f_7800;
 crate::statements! {
     /// An event, in the transaction that made it true.
     ADD_EVENT = "insert into outbox (event_id, kind, subject, envelope, create_time) values ($1, $2, $3, $4, $5)";
-    /// Forgets old events.
+    /// Forgets old events: those before the first that is not old, which is found
+    /// in the order of `seq` without an index that every event would pay for.
     SWEEP_OUTBOX = "delete from outbox where seq in (
-        select seq from outbox where create_time < $1 order by create_time limit $2)";
+        select seq from outbox where create_time < $1 and seq < coalesce(
+            (select young.seq from outbox young where young.create_time >= $1 order by young.seq limit 1),
+            (select max(newest.seq) + 1 from outbox newest))
+        order by seq limit $2)";
     /// Forgets what was had long ago.
     SWEEP_INBOX = "delete from inbox where (consumer, event_id) in (
         select consumer, event_id from inbox where create_time < $1 order by create_time limit $2)";

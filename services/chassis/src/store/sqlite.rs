@@ -7,13 +7,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use futures_util::TryStreamExt as _;
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection,
+    ConnectOptions as _, Connection as _, Either, Executor as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Config, Engine, Error, FromRow, Row, Statement, Synchronous, Value, value};
+use super::{Config, Error, FromRow, Row, Statement, Synchronous, Value, statement::Prefix, value};
 
 /// Readers of one database file. The driver's own pool spawns a task and pings
 /// the connection each time one is given back, which costs more than a point
@@ -123,7 +124,7 @@ impl Reader<'_> {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Option<T>, Error> {
-        let found = optional(self.connection()?, statement, values).await;
+        let found = optional(self.connection()?, Prefix::None, statement, values).await;
         self.checked(found)
     }
 
@@ -133,7 +134,7 @@ impl Reader<'_> {
         statement: Statement,
         values: Vec<Value>,
     ) -> Result<Vec<T>, Error> {
-        let found = all(self.connection()?, statement, values).await;
+        let found = all(self.connection()?, Prefix::None, statement, values).await;
         self.checked(found)
     }
 
@@ -157,24 +158,32 @@ impl Drop for Reader<'_> {
 
 pub(super) async fn execute(
     connection: &mut SqliteConnection,
+    prefix: Prefix,
     statement: Statement,
     values: Vec<Value>,
 ) -> Result<u64, Error> {
     let name = statement.name();
-    sqlx::query_with(statement.text(Engine::Sqlite), value::sqlite(name, values)?)
-        .execute(connection)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(|problem| Error::of(name, problem))
+    let query = sqlx::query_with(statement.after(prefix), value::sqlite(name, values)?);
+    let mut steps = connection.fetch_many(query);
+    let mut changed = 0;
+    while let Some(step) = steps.try_next().await.map_err(|problem| Error::of(name, problem))? {
+        // Of several statements the last one counts: the prefix changes nothing,
+        // but repeats the number of what was changed before it.
+        if let Either::Left(done) = step {
+            changed = done.rows_affected();
+        }
+    }
+    Ok(changed)
 }
 
 pub(super) async fn optional<T: FromRow>(
     connection: &mut SqliteConnection,
+    prefix: Prefix,
     statement: Statement,
     values: Vec<Value>,
 ) -> Result<Option<T>, Error> {
     let name = statement.name();
-    sqlx::query_with(statement.text(Engine::Sqlite), value::sqlite(name, values)?)
+    sqlx::query_with(statement.after(prefix), value::sqlite(name, values)?)
         .fetch_optional(connection)
         .await
         .map_err(|problem| Error::of(name, problem))?
@@ -184,11 +193,12 @@ pub(super) async fn optional<T: FromRow>(
 
 pub(super) async fn all<T: FromRow>(
     connection: &mut SqliteConnection,
+    prefix: Prefix,
     statement: Statement,
     values: Vec<Value>,
 ) -> Result<Vec<T>, Error> {
     let name = statement.name();
-    sqlx::query_with(statement.text(Engine::Sqlite), value::sqlite(name, values)?)
+    sqlx::query_with(statement.after(prefix), value::sqlite(name, values)?)
         .fetch_all(connection)
         .await
         .map_err(|problem| Error::of(name, problem))?

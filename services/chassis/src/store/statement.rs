@@ -31,8 +31,35 @@ pub struct Statement(fn() -> &'static Text);
 pub struct Text {
     name: &'static str,
     sql: &'static str,
-    sqlite: OnceLock<&'static str>,
+    /// One for each [`Prefix`].
+    sqlite: [OnceLock<&'static str>; 4],
     postgres: OnceLock<&'static str>,
+}
+
+/// What SQLite's writer does together with the first statement of a write, which
+/// saves a way to the driver's thread and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Prefix {
+    /// Nothing.
+    #[default]
+    None,
+    /// Begins the transaction of a write that has it for itself.
+    Begin,
+    /// Begins the transaction of several writes, and the first of them.
+    BeginMany,
+    /// Keeps the write before and begins the next.
+    Next,
+}
+
+impl Prefix {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Begin => "begin immediate; ",
+            Self::BeginMany => "begin immediate; savepoint write; ",
+            Self::Next => "release write; savepoint write; ",
+        }
+    }
 }
 
 /// Makes a constant of each statement, and `STATEMENTS` of all of them.
@@ -81,19 +108,26 @@ impl Statement {
 
     /// Its text for an engine. Expanded once.
     pub fn text(self, engine: Engine) -> &'static str {
-        let text = (self.0)();
-        let expanded = match engine {
-            Engine::Sqlite => &text.sqlite,
-            Engine::Postgres => &text.postgres,
-        };
-        expanded.get_or_init(|| {
-            if text.sql.contains("{{") {
-                // Statements are constants: there are as many of these as the source has.
-                Box::leak(expand(text.sql, engine).into_boxed_str())
-            } else {
-                text.sql
+        match engine {
+            Engine::Sqlite => self.after(Prefix::None),
+            Engine::Postgres => {
+                let text = (self.0)();
+                text.postgres.get_or_init(|| once(text.sql, engine, Prefix::None))
             }
-        })
+        }
+    }
+
+    /// Its text for SQLite, with what is done before it.
+    pub(super) fn after(self, prefix: Prefix) -> &'static str {
+        let text = (self.0)();
+        let [plain, begin, begin_many, next] = &text.sqlite;
+        let expanded = match prefix {
+            Prefix::None => plain,
+            Prefix::Begin => begin,
+            Prefix::BeginMany => begin_many,
+            Prefix::Next => next,
+        };
+        expanded.get_or_init(|| once(text.sql, Engine::Sqlite, prefix))
     }
 }
 
@@ -106,8 +140,19 @@ impl fmt::Debug for Statement {
 impl Text {
     #[doc(hidden)]
     pub const fn __new(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sql, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+        Self { name, sql, sqlite: [const { OnceLock::new() }; 4], postgres: OnceLock::new() }
     }
+}
+
+/// Expands a text for good. Statements are constants: there are as many of these
+/// as the source has.
+fn once(sql: &'static str, engine: Engine, prefix: Prefix) -> &'static str {
+    if prefix == Prefix::None && !sql.contains("{{") {
+        return sql;
+    }
+    let mut text = prefix.sql().to_owned();
+    text.push_str(&expand(sql, engine));
+    Box::leak(text.into_boxed_str())
 }
 
 /// Replaces the tokens of a text. What is not a token stays and is refused by

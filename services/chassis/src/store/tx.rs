@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use sqlx::{AssertSqlSafe, Postgres, SqliteConnection};
 
-use super::{Engine, Error, FromRow, Statement, Value, postgres, sqlite};
+use super::{Engine, Error, FromRow, Statement, Value, postgres, sqlite, statement::Prefix};
 use crate::{Clock, call};
 
 /// Where a write comes from: what its events carry of it.
@@ -35,6 +35,9 @@ pub struct Tx {
     pub(super) spoiled: bool,
     /// An event was added to the outbox: its readers are to be woken.
     pub(super) published: bool,
+    /// What SQLite's writer does together with the next statement. A write that
+    /// runs no statement leaves it to the next write.
+    pub(super) prefix: Prefix,
 }
 
 pub(super) enum Session {
@@ -69,6 +72,7 @@ impl Tx {
             origin: Origin::default(),
             spoiled: false,
             published: false,
+            prefix: Prefix::None,
         }
     }
 
@@ -79,8 +83,11 @@ impl Tx {
         values: Vec<Value>,
     ) -> Result<u64, Error> {
         self.usable()?;
+        let prefix = std::mem::take(&mut self.prefix);
         let done = match &mut self.session {
-            Session::Sqlite(connection) => sqlite::execute(connection, statement, values).await,
+            Session::Sqlite(connection) => {
+                sqlite::execute(connection, prefix, statement, values).await
+            }
             Session::Postgres(transaction) => {
                 postgres::execute(&mut **transaction, statement, values).await
             }
@@ -95,8 +102,11 @@ impl Tx {
         values: Vec<Value>,
     ) -> Result<Option<T>, Error> {
         self.usable()?;
+        let prefix = std::mem::take(&mut self.prefix);
         let found = match &mut self.session {
-            Session::Sqlite(connection) => sqlite::optional(connection, statement, values).await,
+            Session::Sqlite(connection) => {
+                sqlite::optional(connection, prefix, statement, values).await
+            }
             Session::Postgres(transaction) => {
                 postgres::optional(&mut **transaction, statement, values).await
             }
@@ -122,8 +132,9 @@ impl Tx {
         values: Vec<Value>,
     ) -> Result<Vec<T>, Error> {
         self.usable()?;
+        let prefix = std::mem::take(&mut self.prefix);
         let found = match &mut self.session {
-            Session::Sqlite(connection) => sqlite::all(connection, statement, values).await,
+            Session::Sqlite(connection) => sqlite::all(connection, prefix, statement, values).await,
             Session::Postgres(transaction) => {
                 postgres::all(&mut **transaction, statement, values).await
             }

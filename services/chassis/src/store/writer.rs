@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -19,16 +20,16 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Origin, Tx, sqlite, tx::Session};
+use super::{Error, Origin, Tx, sqlite, statement::Prefix, tx::Session};
 
 /// How many writes may wait; the next waits for a place.
 const QUEUE: usize = 1_024;
+/// How long a write may take: one that waits for something else than SQL, such as
+/// another write, would stop every write of the service.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many writes share a commit at most.
 const BATCH: usize = 128;
 
-const BEGIN: &str = "begin immediate";
-const BEGIN_MANY: &str = "begin immediate; savepoint write";
-const KEEP_AND_NEXT: &str = "release write; savepoint write";
 const UNDO: &str = "rollback to write";
 const COMMIT: &str = "commit";
 const ROLLBACK: &str = "rollback";
@@ -163,7 +164,13 @@ where
         Box::pin(async move {
             tx.renew(std::mem::take(&mut self.origin));
             if let Some(effect) = self.effect.take() {
-                self.outcome = Some(attempt(effect, tx).await);
+                let attempted = tokio::time::timeout(PATIENCE, attempt(effect, tx)).await;
+                self.outcome = Some(attempted.unwrap_or_else(|_elapsed| {
+                    tracing::error!(
+                        "a write did not end in time and is undone: it may await SQL only"
+                    );
+                    Err(Error::unavailable("a write did not end in time").into())
+                }));
             }
         })
     }
@@ -234,28 +241,38 @@ impl Actor {
     }
 
     /// Runs a batch in one transaction. On an error nothing of it is kept.
+    ///
+    /// What begins the transaction, and each write in it, goes with the write's
+    /// first statement: as long as `tx.prefix` is there, the write has run none.
     async fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), Error> {
         let many = batch.len() > 1;
+        let begin = if many { Prefix::BeginMany } else { Prefix::Begin };
         let mut kept_any = false;
         let mut published = false;
-        let mut last_kept = true;
-        self.control(if many { BEGIN_MANY } else { BEGIN }).await?;
+        let mut undo = false;
+        self.tx.prefix = begin;
         for (index, job) in batch.iter_mut().enumerate() {
-            // After an undo the savepoint stands where it stood: the next write uses it.
-            if many && index > 0 {
-                self.control(if last_kept { KEEP_AND_NEXT } else { UNDO }).await?;
+            if undo {
+                // The savepoint stands where it stood: this write uses it.
+                self.control(UNDO).await?;
+            } else if index > 0 && self.tx.prefix == Prefix::None {
+                self.tx.prefix = Prefix::Next;
             }
             job.run(&mut self.tx).await;
-            last_kept = job.is_kept();
-            if last_kept {
+            undo = !job.is_kept() && self.tx.prefix == Prefix::None;
+            if job.is_kept() {
                 kept_any = true;
                 published |= self.tx.published;
             }
         }
+        if self.tx.prefix == begin {
+            // Nobody ran a statement: there is no transaction.
+            return Ok(());
+        }
         if !kept_any {
             return self.control(ROLLBACK).await;
         }
-        if !last_kept {
+        if undo {
             self.control(UNDO).await?;
         }
         self.control(COMMIT).await?;

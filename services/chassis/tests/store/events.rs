@@ -84,8 +84,7 @@ impl Consumer for Notes {
         if self.away.load(Ordering::SeqCst) {
             return Err(Fault::unavailable(ErrorReason::Unavailable));
         }
-        let (id, label) =
-            (delivery.id.clone(), format!("{}{}", delivery.subject, delivery.version));
+        let label = format!("{}{}", delivery.subject, delivery.version);
         let refused = self.refuse_effect.load(Ordering::SeqCst);
         Ok(Effect::new(move |tx| {
             Box::pin(async move {

@@ -113,6 +113,52 @@ async fn of_writes_in_one_commit_those_that_fail_are_undone_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_mixture_of_writes_in_one_commit_keeps_what_succeeded() {
+    let fresh = Fresh::sqlite().await;
+    let database = &fresh.database;
+    let mut expected: Vec<String> = Vec::new();
+    for mixture in 0..256_u32 {
+        // Four writes: each does something or nothing, and succeeds or fails.
+        let kinds =
+            (0..4).map(|at| ((mixture >> (2 * at)) & 1 == 1, (mixture >> (2 * at)) & 2 == 2));
+        let release = busy(database).await;
+        let writes = kinds.enumerate().map(|(at, (writes, succeeds))| {
+            let id = format!("{mixture:03}-{at}");
+            let position = i64::from(mixture) * 4 + i64::try_from(at).unwrap();
+            if writes && succeeds {
+                expected.push(id.clone());
+            }
+            async move {
+                let answer: Result<(), Error> = database
+                    .write(move |tx| {
+                        Box::pin(async move {
+                            if writes {
+                                assert_eq!(
+                                    tx.execute(ADD, args![&id, "a", &id, position, 1_i64]).await?,
+                                    1
+                                );
+                            }
+                            if succeeds {
+                                Ok(())
+                            } else {
+                                Err(Error::RowNotFound { statement: "made up" })
+                            }
+                        })
+                    })
+                    .await;
+                assert_eq!(answer.is_ok(), succeeds);
+            }
+        });
+        tokio::join!(join_all(writes), async {
+            tokio::task::yield_now().await;
+            release.send(()).unwrap();
+        });
+    }
+    let ids: Vec<String> = database.fetch_all(IDS, Vec::new()).await.unwrap();
+    assert_eq!(ids, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_caller_left_before_its_turn_never_runs() {
     let fresh = Fresh::sqlite().await;
     let release = busy(&fresh.database).await;
