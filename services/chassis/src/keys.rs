@@ -268,8 +268,9 @@ impl Keys {
         self.0.mesh.token(name, self.seconds())
     }
 
-    /// Asks the identity service for its keys, unless that was just done.
-    async fn refresh(&self) -> Result<(), Fault> {
+    /// Asks the identity service for its keys, unless that was just done. Done
+    /// every so often, it makes sure that a withdrawn key is believed no longer.
+    pub async fn refresh(&self) -> Result<(), Fault> {
         let Some(fetch) = self.0.fetch.get() else { return Ok(()) };
         let mut fetched = self.0.fetched.lock().await;
         let now = self.0.clock.now();

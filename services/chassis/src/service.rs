@@ -22,6 +22,9 @@ use crate::{
     telemetry,
 };
 
+/// How often the identity service is asked for its keys: a withdrawn one is
+/// believed no longer than this.
+const KEYS_PERIOD: Duration = Duration::from_secs(30);
 /// How often what is old is forgotten.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 /// How often a service looks whether what it stands on still answers.
@@ -244,7 +247,7 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
         .map_err(|error| Error::Build("reflection cannot be served".to_owned(), Some(Box::new(error))))?;
     let mut limits = settings.limits.clone();
     limits.max_request_bytes = limits.max_request_bytes.max(S::REQUEST_BYTES_MAX);
-    let guard = Guard::new(host.contract.clone(), keys, limits.max_request_bytes);
+    let guard = Guard::new(host.contract.clone(), keys.clone(), limits.max_request_bytes);
     let stack = serve::Stack::new(&host.contract, telemetry, limits, guard.guard(routes));
 
     let address = &settings.listen.grpc;
@@ -264,6 +267,11 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
     host.switchboard.connect(S::NAME, stack);
     watch_health(&tasks, &database, &health).await;
     sweep(&tasks, &database);
+    let refreshed = keys.clone();
+    tasks.every("keys", KEYS_PERIOD, move || {
+        let keys = refreshed.clone();
+        async move { keys.refresh().await }
+    });
     tracing::info!(service = S::NAME, address = %bound, database = database.engine_name(), "serving");
     Ok(Running {
         name: S::NAME,

@@ -10,7 +10,9 @@ use contracts::{
     orders::v1::{
         GetOrderRequest, ListOrderEventsRequest, Order, OrderStatus, PaymentStatus, order_service_client::OrderServiceClient,
     },
-    payments::v1::{CompletePaymentActionRequest, payment_service_client::PaymentServiceClient},
+    payments::v1::{
+        CompletePaymentActionRequest, PaymentActionOutcome, payment_service_client::PaymentServiceClient,
+    },
     storefront::v1::{
         AddLineRequest, CheckoutAction, CompleteCheckoutRequest, CompleteCheckoutResponse, CreateCartRequest,
         GetCompletionRequest, PlacedOrder, SetAddressesRequest, SetContactRequest, SetPaymentMethodRequest,
@@ -167,17 +169,21 @@ async fn complete(
     };
     let mut answer = checkouts.complete_checkout(request).await?.into_inner();
     let deadline = Instant::now() + PATIENCE;
+    let mut proved = String::new();
     loop {
         match answer {
             CompleteCheckoutResponse { outcome: Some(Outcome::Order(order)) } => {
                 steps.done("Buy", format!("order {}, {}", order.number, shown(order.total.clone())));
                 return Ok(order);
             }
-            CompleteCheckoutResponse { outcome: Some(Outcome::NextAction(action)) } => {
+            CompleteCheckoutResponse { outcome: Some(Outcome::NextAction(action)) }
+                if action.payment_intent_id != proved =>
+            {
+                proved.clone_from(&action.payment_intent_id);
                 authenticate(client, clock, &action).await?;
                 steps.done("Prove it at the bank (3-D Secure)", &action.redirect_uri);
             }
-            CompleteCheckoutResponse { outcome: Some(Outcome::Pending(_)) | None } => tokio::time::sleep(PAUSE).await,
+            CompleteCheckoutResponse { outcome: _ } => tokio::time::sleep(PAUSE).await,
         }
         if Instant::now() > deadline {
             return Err(Fault::internal().message("the outcome of the purchase is still not known"));
@@ -192,7 +198,7 @@ async fn authenticate(client: &Client, clock: &Clock, action: &CheckoutAction) -
     let request = CompletePaymentActionRequest {
         request_id: clock.id(),
         payment_intent_id: action.payment_intent_id.clone(),
-        ..CompletePaymentActionRequest::default()
+        outcome: PaymentActionOutcome::Success.into(),
     };
     client.client(PaymentServiceClient::new).complete_payment_action(request).await?;
     Ok(())

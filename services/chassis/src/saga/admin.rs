@@ -109,8 +109,14 @@ impl Sagas {
     }
 
     /// An instance and its log, as a transaction sees them.
-    pub async fn read(&self, tx: &mut Tx, saga_id: &str) -> Result<Option<(Instance, Vec<Attempt>)>, Fault> {
-        let Some(instance) = tx.fetch_optional(store::GET, args![saga_id]).await? else { return Ok(None) };
+    pub async fn read(
+        &self,
+        tx: &mut Tx,
+        saga_id: &str,
+    ) -> Result<Option<(Instance, Vec<Attempt>)>, Fault> {
+        let Some(instance) = tx.fetch_optional(store::GET, args![saga_id]).await? else {
+            return Ok(None);
+        };
         let log = tx.fetch_all(store::ATTEMPTS, args![saga_id, store::LOG_LINES_MAX]).await?;
         Ok(Some((instance, log)))
     }

@@ -23,7 +23,9 @@
 //! and is saved together with the one before it.
 
 mod admin;
+mod definition;
 mod engine;
+mod judge;
 mod run;
 mod store;
 

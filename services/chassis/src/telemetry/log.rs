@@ -141,3 +141,94 @@ impl Visit for Fields<'_> {
         self.put(field, format!("{value:?}").into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt as _};
+
+    use super::*;
+    use crate::call::Call;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn say() -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _runtime = runtime.enter();
+        let call = Call::begin(Duration::from_secs(1));
+        let trace_id = call.trace.trace_id_text();
+        let span = tracing::info_span!("task", name = "sweeper");
+        span.in_scope(|| {
+            call::scope_sync(call, || {
+                tracing::info!(order = 7, text = "a\nb \u{1b}[31m", "order placed")
+            });
+        });
+        tracing::info!("outside of calls");
+        trace_id
+    }
+
+    #[test]
+    fn a_line_for_machines_is_one_object_that_names_its_trace() {
+        let lines = Lines::default();
+        let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
+        let layer = layer.fmt_fields(JsonFields).event_format(Json);
+        let trace_id =
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
+
+        let text = lines.text();
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["trace_id"], trace_id);
+        assert_eq!(lines[0]["order"], 7);
+        assert_eq!(lines[0]["name"], "sweeper");
+        assert_eq!(lines[0]["message"], "order placed");
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[1]["trace_id"], Value::Null);
+    }
+
+    #[test]
+    fn a_line_for_people_ends_with_its_trace_and_nothing_sent_can_begin_another() {
+        let lines = Lines::default();
+        let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
+        let layer = layer.with_ansi(false).event_format(Text::new(false));
+        let trace_id =
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
+
+        let text = lines.text();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.lines().next().unwrap().ends_with(&format!("trace_id={trace_id}")), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+}

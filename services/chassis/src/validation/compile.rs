@@ -290,8 +290,7 @@ impl Set<'_> {
             "duration",
             "timestamp",
         ];
-        let found = TYPES.iter().find_map(|name| self.message(name).map(|rules| (*name, rules)));
-        found
+        TYPES.iter().find_map(|name| self.message(name).map(|rules| (*name, rules)))
     }
 
     fn range<T>(&mut self, read: impl Fn(&Reflected) -> Option<T> + Copy) -> Range<T> {
