@@ -202,6 +202,15 @@ pub(crate) async fn lock_order(
     Ok(Some(order))
 }
 
+/// One order, locked, without its lines; an error if there is none. For what
+/// concerns the order as a whole.
+pub(crate) async fn demand_header(tx: &mut Tx, order_id: &str) -> Result<Order, Error> {
+    let none: Option<&str> = None;
+    tx.fetch_optional(LOCK_ORDER, args![order_id, none])
+        .await?
+        .ok_or_else(|| Error::OrderNotFound(order_id.to_owned()))
+}
+
 /// One order, locked; an error if there is none.
 pub(crate) async fn demand_order(
     tx: &mut Tx,

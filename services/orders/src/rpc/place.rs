@@ -41,10 +41,6 @@ enum Started {
 impl Rpc {
     pub(super) async fn place(&self, request: PlaceOrderRequest) -> Result<Placement, Error> {
         let hash = hash_of(&request);
-        if let Some(row) = store::find_placement(&self.database, &request.placement_id).await? {
-            let row = same(row, &hash)?;
-            return self.outcome_of(row, patience(self.config.placement_wait)).await;
-        }
         let draft = Draft::try_from(request)?;
         let number = self.numbers.next().await?;
         let (order_id, sagas) = (self.clock.id(), self.sagas.clone());

@@ -106,7 +106,7 @@ impl Cancel {
         match self.peers.let_go(at, &state.payment_intent_id, because).await {
             Ok(LetGo::Nothing | LetGo::Voided) => Outcome::done_with(move |tx| {
                 Box::pin(async move {
-                    let mut order = store::demand_order(tx, &order_id, None).await?;
+                    let mut order = store::demand_header(tx, &order_id).await?;
                     match order.voided() {
                         Some(happened) => {
                             Ok(store::save_order(tx, &mut order, &[happened], ACTOR).await?)
@@ -117,7 +117,7 @@ impl Cancel {
             }),
             Ok(LetGo::Refunded(minor)) => Outcome::done_with(move |tx| {
                 Box::pin(async move {
-                    let mut order = store::demand_order(tx, &order_id, None).await?;
+                    let mut order = store::demand_header(tx, &order_id).await?;
                     match order.refunded(minor) {
                         Some(happened) => {
                             ending::save_and_complete(tx, &mut order, vec![happened], None).await

@@ -700,7 +700,7 @@ fn confirmed(state: &Purchase) -> Effect {
 fn captured(order_id: String) -> Effect {
     Box::new(move |tx| {
         Box::pin(async move {
-            let mut order = store::demand_order(tx, &order_id, None).await?;
+            let mut order = store::demand_header(tx, &order_id).await?;
             match order.captured() {
                 Some(happened) => {
                     ending::save_and_complete(tx, &mut order, vec![happened], None).await
@@ -714,7 +714,7 @@ fn captured(order_id: String) -> Effect {
 fn note_action(order_id: String) -> Effect {
     Box::new(move |tx| {
         Box::pin(async move {
-            let order = store::demand_order(tx, &order_id, None).await?;
+            let order = store::demand_header(tx, &order_id).await?;
             let said = "the payment provider wants the customer to prove who they are";
             let happened = Happening::new(OrderEventKind::ActionRequired, said);
             store::insert_event(tx, &order, &happened, ACTOR).await?;
