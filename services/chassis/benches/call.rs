@@ -2,6 +2,7 @@
 //!
 //! The handler answers at once, so what is left is the transport: codecs alone,
 //! then with both stacks in one process, then over TCP on loopback.
+#![expect(clippy::disallowed_methods, reason = "what a bench spawns ends with its runtime")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot be set up ends")]
 #![allow(dead_code, reason = "the fixture is shared with the tests, which use all of it")]
 

@@ -17,7 +17,7 @@ use chassis::{
     listen,
     serve::{Limits, Stack},
 };
-use futures_util::{FutureExt as _, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use http::{Request, Response, uri::PathAndQuery};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -123,9 +123,7 @@ impl tonic::server::ServerStreamingService<String> for Streamed {
             let answer = handle(format!("{text}{number}"));
             async move { Some((answer.await.map_err(Status::from), number + 1)) }
         });
-        Box::pin(
-            async move { Ok(tonic::Response::new(Box::pin(messages) as Self::ResponseStream)) },
-        )
+        Box::pin(async move { Ok(tonic::Response::new(messages.boxed())) })
     }
 }
 

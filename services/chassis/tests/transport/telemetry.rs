@@ -1,17 +1,28 @@
 //! What can be seen from outside: health, reflection, the admin page.
 
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
 use chassis::{
     Channel, Telemetry,
     admin::Admin,
     listen,
     serve::{Health, Limits, Routes, Stack, reflection},
+    telemetry,
 };
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
+use tonic::{Code, body::Body};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -20,7 +31,9 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use crate::probe::{Probe, WRITE, call, contract};
+use tower_service::Service;
+
+use crate::probe::{Probe, WRITE, call, contract, nobody};
 
 const PROBE: &str = "mercat.probe.v1.ProbeService";
 
@@ -119,5 +132,66 @@ async fn a_service_tells_its_health_and_its_contract_and_its_numbers() {
     health.drain().await;
     health.set(true).await;
     assert!(get(page, "/readyz").await.starts_with("HTTP/1.1 503"));
+    stop.cancel();
+}
+
+/// Keeps what an OpenTelemetry collector is sent.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<u8>>>);
+
+impl Service<Request<Body>> for Collector {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let kept = Arc::clone(&self.0);
+        Box::pin(async move {
+            let bytes = request.into_body().collect().await.unwrap().to_bytes();
+            kept.lock().unwrap().extend_from_slice(&bytes);
+            // An empty answer, and OK.
+            let mut response = Response::new(Body::new(Full::new(Bytes::from_static(&[0; 5]))));
+            response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+            response.headers_mut().insert("grpc-status", "0".parse().unwrap());
+            Ok(response)
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_the_collector_that_is_configured() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = telemetry::Config {
+        otlp_endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+        attributes: [("service.version".to_owned(), "7.7.7".to_owned())].into(),
+        ..telemetry::Config::default()
+    };
+    let collector = Collector::default();
+    let (kept, stop) = (Arc::clone(&collector.0), CancellationToken::new());
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        let metrics = telemetry::Metrics::new();
+        listen::serve(listener, "otlp", listen::Config::default(), &metrics, collector, stopped)
+            .await;
+    });
+
+    let guard = telemetry::Guard::new(&config);
+    let routes = Routes::new().add(Probe::echo());
+    let stack = Stack::new(&contract(), guard.service("probe"), Limits::default(), routes);
+    let switchboard = chassis::Switchboard::new();
+    switchboard.connect("probe", stack);
+    let caller = guard.service("caller");
+    let peers = chassis::Peers::new(contract(), caller, switchboard, [].into(), nobody());
+    call(&peers.channel("probe"), WRITE, "hello").await.unwrap();
+    tokio::task::spawn_blocking(move || guard.shutdown()).await.unwrap();
+
+    let sent = kept.lock().unwrap();
+    for text in ["caller", "probe", "7.7.7", "mercat.probe.v1.ProbeService/Write"] {
+        assert!(sent.windows(text.len()).any(|part| part == text.as_bytes()), "no {text}");
+    }
     stop.cancel();
 }
