@@ -19,22 +19,27 @@ use transcode::{Body, ParseOptions, PrintOptions, RequestOptions, Schema};
 #[global_allocator]
 static ALLOCATOR: System = System;
 
-const WORDS: [&str; 16] = [
-    "steel",
-    "coffee",
-    "mug",
-    "with",
-    "lid",
-    "travel",
-    "insulated",
-    "the",
-    "matte",
-    "black",
-    "handle",
-    "large",
-    "ceramic",
-    "gift",
-    "outdoor",
+/// As in the peers' benchmark: some need escapes, some are more than ASCII.
+const WORDS: [&str; 20] = [
+    "trail",
+    "running",
+    "shoe",
+    "waterproof",
+    "membrane",
+    "light",
+    "grip",
+    r#"\"Pro\""#,
+    "edition",
+    "cushion",
+    "rubber",
+    "sole",
+    "mesh",
+    "upper",
+    "für",
+    "Größe",
+    "42",
+    "café",
+    "series",
     "classic",
 ];
 

@@ -104,12 +104,27 @@ struct JsonFailure {
     message: String,
 }
 
+/// What sort of thing is wrong with wire bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireErrorKind {
+    /// They are no message of the type.
+    Broken,
+    /// They hold a value that JSON cannot express.
+    Value,
+    /// They hold an `Any` of a type that the schema does not hold.
+    UnknownType,
+    /// Nested deeper, or printed longer, than the limit.
+    Limit,
+}
+
 /// Why wire bytes do not make a JSON text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WireError(Box<WireFailure>);
 
 #[derive(Clone, PartialEq, Eq)]
 struct WireFailure {
+    kind: WireErrorKind,
     path: String,
     message: String,
 }
@@ -245,14 +260,20 @@ impl std::error::Error for JsonError {}
 
 impl WireError {
     #[cold]
-    pub(crate) fn new(message: String) -> Self {
-        Self(Box::new(WireFailure { path: String::new(), message }))
+    pub(crate) fn new(kind: WireErrorKind, message: String) -> Self {
+        Self(Box::new(WireFailure { kind, path: String::new(), message }))
     }
 
     #[cold]
     pub(crate) fn within(mut self, name: &str) -> Self {
         prepend(&mut self.0.path, name);
         self
+    }
+
+    /// What sort of error it is.
+    #[must_use]
+    pub fn kind(&self) -> WireErrorKind {
+        self.0.kind
     }
 
     /// Which field it is, as `lines[3].quantity`; empty for the message as a whole.
@@ -279,7 +300,7 @@ impl fmt::Display for WireError {
 
 impl fmt::Debug for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WireError({self})")
+        write!(f, "WireError({:?}: {self})", self.0.kind)
     }
 }
 

@@ -39,8 +39,9 @@
 //!
 //! # What the mapping does not do
 //!
-//! Extensions and message sets of proto2 are unknown fields: skipped on the wire, refused in JSON. Required fields of
-//! proto2 are not demanded; the service that decodes the message does that.
+//! Message sets of proto2 are not read. Required fields of proto2 are not demanded; the service that decodes the message
+//! does that. Of protobuf's conformance suite (binary and JSON, required and recommended) all passes but what is listed
+//! with its reason in `tests/conformance.txt`.
 
 mod binding;
 mod error;
@@ -60,7 +61,7 @@ mod wire;
 pub use binding::{Binding, BindingId, BodyRule, Match};
 pub use error::{
     JsonError, JsonErrorKind, Position, Problem, ProblemKind, RequestError, RouteError, Source,
-    WireError,
+    WireError, WireErrorKind,
 };
 pub use http_body::HttpBody;
 pub use method::{Content, Idempotency, Method, MethodId};

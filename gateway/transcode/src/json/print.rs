@@ -7,7 +7,7 @@
 //! of the usual one.
 
 use crate::{
-    error::WireError,
+    error::{WireError, WireErrorKind},
     options::PrintOptions,
     schema::{Cardinality, EntryTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables},
     wire::{Full, LEN, Reader, START_GROUP, Writer, index},
@@ -63,13 +63,13 @@ struct Open {
 impl From<Full> for WireError {
     #[cold]
     fn from(_: Full) -> Self {
-        Self::new("prints longer than the limit".into())
+        Self::new(WireErrorKind::Limit, "prints longer than the limit".into())
     }
 }
 
 #[cold]
 pub(super) fn broken() -> WireError {
-    WireError::new("the bytes are no message of this type".into())
+    WireError::new(WireErrorKind::Broken, "the bytes are no message of this type".into())
 }
 
 impl<'s, 'o> Printer<'s, 'o> {
@@ -98,7 +98,7 @@ impl<'s, 'o> Printer<'s, 'o> {
                 self.depth = depth;
                 Ok(())
             }
-            None => Err(WireError::new("nested too deep".into())),
+            None => Err(WireError::new(WireErrorKind::Limit, "nested too deep".into())),
         }
     }
 
@@ -111,7 +111,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     #[cold]
     pub(super) fn again(&mut self) -> WireError {
         self.restart = true;
-        WireError::new(String::new())
+        WireError::new(WireErrorKind::Broken, String::new())
     }
 
     /// Begins again, with care.

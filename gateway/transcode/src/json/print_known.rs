@@ -5,7 +5,7 @@ use super::{
     time,
 };
 use crate::{
-    error::WireError,
+    error::{WireError, WireErrorKind},
     path::Raw,
     schema::{Kind, Scalar},
     wire::{Reader, low32},
@@ -18,7 +18,10 @@ impl Printer<'_, '_> {
             Kind::Timestamp => {
                 let (seconds, nanos) = seconds_and_nanos(wire)?;
                 let Some(text) = time::timestamp(seconds, nanos) else {
-                    return Err(WireError::new("a time outside of the years 1 to 9999".into()));
+                    return Err(WireError::new(
+                        WireErrorKind::Value,
+                        "a time outside of the years 1 to 9999".into(),
+                    ));
                 };
                 let (bytes, length) = text.padded();
                 Ok(self.out.padded(bytes, length)?)
@@ -27,6 +30,7 @@ impl Printer<'_, '_> {
                 let (seconds, nanos) = seconds_and_nanos(wire)?;
                 let Some(text) = time::duration(seconds, nanos) else {
                     return Err(WireError::new(
+                        WireErrorKind::Value,
                         "a duration beyond 10000 years, or of mixed signs".into(),
                     ));
                 };
@@ -214,7 +218,10 @@ impl Printer<'_, '_> {
             (2, Raw::Fixed64(bits)) => {
                 let value = f64::from_bits(bits);
                 if !value.is_finite() {
-                    return Err(WireError::new("a number that JSON cannot express".into()));
+                    return Err(WireError::new(
+                        WireErrorKind::Value,
+                        "a number that JSON cannot express".into(),
+                    ));
                 }
                 self.double(value)
             }
@@ -269,10 +276,10 @@ impl Printer<'_, '_> {
             .and_then(|url| url.rsplit_once('/'))
             .map(|(_, name)| name);
         let Some(message) = name.and_then(|name| self.tables.find(name)) else {
-            return Err(WireError::new(format!(
-                "an Any of unknown type {:?}",
-                String::from_utf8_lossy(url)
-            )));
+            return Err(WireError::new(
+                WireErrorKind::UnknownType,
+                format!("an Any of unknown type {:?}", String::from_utf8_lossy(url)),
+            ));
         };
         let table = self.tables.message(message);
         self.out.bytes(b"{\"@type\":")?;
@@ -290,7 +297,10 @@ impl Printer<'_, '_> {
 
 #[cold]
 fn not_a_path(path: &[u8]) -> WireError {
-    WireError::new(format!("the field path {:?} has no JSON form", String::from_utf8_lossy(path)))
+    WireError::new(
+        WireErrorKind::Value,
+        format!("the field path {:?} has no JSON form", String::from_utf8_lossy(path)),
+    )
 }
 
 fn seconds_and_nanos(wire: &[u8]) -> Result<(i64, i32), WireError> {

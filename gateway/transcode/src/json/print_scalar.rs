@@ -7,7 +7,7 @@ use super::{
     print::{Outcome, Printer, Step, broken},
 };
 use crate::{
-    error::WireError,
+    error::{WireError, WireErrorKind},
     schema::{EnumTable, Scalar},
     wire::{Reader, low8, low32, unzigzag32, unzigzag64},
 };
@@ -46,7 +46,10 @@ impl Printer<'_, '_> {
             }
         }
         if wide(high) != 0 && std::str::from_utf8(text).is_err() {
-            return Err(WireError::new("holds text that is not UTF-8".into()));
+            return Err(WireError::new(
+                WireErrorKind::Broken,
+                "holds text that is not UTF-8".into(),
+            ));
         }
         if escapes != 0 {
             return self.escaped(text);

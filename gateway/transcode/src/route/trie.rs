@@ -151,8 +151,8 @@ impl Trie {
     }
 
     /// Visits every leaf of `path`: first those of its verb, then those that take the colon as text.
-    fn leaves<'t, T>(
-        &'t self,
+    fn leaves<T>(
+        &self,
         path: &str,
         mut accept: impl FnMut(&Leaf) -> ControlFlow<T>,
     ) -> ControlFlow<T> {

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, Syntax};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Syntax,
+};
 
 use super::{
     MessageId, Schema, rules,
@@ -100,6 +102,19 @@ fn content(message: &MessageDescriptor) -> Content {
     }
 }
 
+/// What a field and an extension have in common.
+struct Declared {
+    number: u32,
+    kind: prost_reflect::Kind,
+    map: bool,
+    list: bool,
+    packed: bool,
+    group: bool,
+    presence: bool,
+    json_name: String,
+    proto_name: String,
+}
+
 #[derive(Default)]
 struct Compiler {
     tables: Tables,
@@ -131,10 +146,11 @@ impl Compiler {
     }
 
     fn message(&mut self, message: &MessageDescriptor) -> MessageTable {
-        let mut descriptors: Vec<_> = message.fields().take(MAX_FIELDS).collect();
-        descriptors.sort_by_key(FieldDescriptor::number);
+        let descriptors: Vec<_> = message.fields().take(MAX_FIELDS).collect();
+        let extensions: Vec<_> =
+            message.extensions().take(MAX_FIELDS - descriptors.len()).collect();
         let oneofs: Vec<_> = message.oneofs().filter(|oneof| !oneof.is_synthetic()).collect();
-        let count = u32::try_from(descriptors.len()).unwrap_or(NONE);
+        let count = u32::try_from(descriptors.len() + extensions.len()).unwrap_or(NONE);
         let fields = descriptors.iter().map(|field| {
             let oneof = field
                 .containing_oneof()
@@ -142,7 +158,9 @@ impl Compiler {
             let bit = oneof.and_then(|at| u32::try_from(at).ok()).map_or(NONE, |at| count + at);
             self.field(field, bit)
         });
-        let fields = fields.collect();
+        let mut fields: Vec<Field> = fields.collect();
+        fields.extend(extensions.iter().map(|extension| self.extension(extension)));
+        fields.sort_by_key(|field| field.number);
         let kind = self.message_kind(message, false);
         MessageTable::new(
             message.full_name(),
@@ -153,18 +171,53 @@ impl Compiler {
     }
 
     fn field(&mut self, field: &FieldDescriptor, oneof: u32) -> Field {
+        self.declared(
+            &Declared {
+                number: field.number(),
+                kind: field.kind(),
+                map: field.is_map(),
+                list: field.is_list(),
+                packed: field.is_packed(),
+                group: field.is_group(),
+                presence: field.supports_presence(),
+                json_name: field.json_name().into(),
+                proto_name: field.name().into(),
+            },
+            oneof,
+        )
+    }
+
+    /// An extension is a field whose JSON name is its full name in brackets.
+    fn extension(&mut self, extension: &ExtensionDescriptor) -> Field {
+        let name = format!("[{}]", extension.full_name());
+        self.declared(
+            &Declared {
+                number: extension.number(),
+                kind: extension.kind(),
+                map: extension.is_map(),
+                list: extension.is_list(),
+                packed: extension.is_packed(),
+                group: extension.is_group(),
+                presence: extension.supports_presence(),
+                json_name: name.clone(),
+                proto_name: name,
+            },
+            NONE,
+        )
+    }
+
+    fn declared(&mut self, field: &Declared, oneof: u32) -> Field {
         let kind = self.kind(field);
-        let cardinality = if field.is_map() {
-            let descriptor = field.kind();
-            let entry = descriptor.as_message().map(|entry| EntryTable {
+        let cardinality = if field.map {
+            let entry = field.kind.as_message().map(|entry| EntryTable {
                 key: self.field(&entry.map_entry_key_field(), NONE),
                 value: self.field(&entry.map_entry_value_field(), NONE),
             });
             let id = u32::try_from(self.tables.entries.len()).unwrap_or(NONE);
             self.tables.entries.extend(entry);
             Cardinality::Map(id)
-        } else if field.is_list() {
-            Cardinality::List { packed: field.is_packed() && kind.packable() }
+        } else if field.list {
+            Cardinality::List { packed: field.packed && kind.packable() }
         } else {
             Cardinality::Singular
         };
@@ -172,27 +225,26 @@ impl Compiler {
             Cardinality::List { packed: true } | Cardinality::Map(_) => LEN,
             _ => kind.wire_type(),
         };
-        let descriptor = field.kind();
         let message =
-            descriptor.as_message().filter(|_| !field.is_map()).map(MessageDescriptor::full_name);
+            field.kind.as_message().filter(|_| !field.map).map(MessageDescriptor::full_name);
         Field {
-            number: field.number(),
-            tag: Tag::new(field.number(), wire_type),
+            number: field.number,
+            tag: Tag::new(field.number, wire_type),
             kind,
             cardinality,
             message: message.and_then(|name| self.tables.find(name)).unwrap_or(NONE),
             oneof,
-            presence: field.supports_presence(),
-            json_name: field.json_name().into(),
-            proto_name: field.name().into(),
-            json_key: Key::new(format!(",{}:", text::quoted(field.json_name()))),
-            proto_key: Key::new(format!(",{}:", text::quoted(field.name()))),
+            presence: field.presence,
+            json_name: field.json_name.as_str().into(),
+            proto_name: field.proto_name.as_str().into(),
+            json_key: Key::new(format!(",{}:", text::quoted(&field.json_name))),
+            proto_key: Key::new(format!(",{}:", text::quoted(&field.proto_name))),
         }
     }
 
-    fn kind(&self, field: &FieldDescriptor) -> Kind {
+    fn kind(&self, field: &Declared) -> Kind {
         use prost_reflect::Kind as Type;
-        Kind::Scalar(match field.kind() {
+        Kind::Scalar(match &field.kind {
             Type::Double => Scalar::Double,
             Type::Float => Scalar::Float,
             Type::Int32 => Scalar::Int32,
@@ -214,7 +266,7 @@ impl Compiler {
             Type::Enum(found) => {
                 return Kind::Enum(self.enums.get(found.full_name()).copied().unwrap_or(NONE));
             }
-            Type::Message(message) => return self.message_kind(&message, field.is_group()),
+            Type::Message(message) => return self.message_kind(message, field.group),
         })
     }
 

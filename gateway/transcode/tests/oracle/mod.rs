@@ -12,7 +12,7 @@ pub(crate) fn pool() -> &'static DescriptorPool {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proto");
         let mut compiler = protox::Compiler::new([folder]).unwrap();
         compiler.include_imports(true).open_file("rich.proto").unwrap();
-        compiler.descriptor_pool()
+        DescriptorPool::decode(&*compiler.encode_file_descriptor_set()).unwrap()
     })
 }
 
