@@ -31,6 +31,10 @@ pub struct Config {
     /// How often the built-in provider looks whether a webhook is to be sent.
     #[serde(with = "chassis::duration")]
     pub sandbox_period: Duration,
+    /// Where a test makes a call die: see [`chassis::failpoint`]. The points are
+    /// `<what>.written` and `<what>.answered`, where what is `collect`, `confirm`,
+    /// `capture`, `cancel`, `answer` or `refund`.
+    pub failpoints: String,
 }
 
 impl Default for Config {
@@ -41,6 +45,7 @@ impl Default for Config {
             gateway_uri: "http://127.0.0.1:8080".to_owned(),
             sync_period: Duration::from_secs(1),
             sandbox_period: Duration::from_secs(1),
+            failpoints: String::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! follows from it (entries in the ledger, news for others) is their result.
 
 mod card;
+mod names;
 mod refund;
 mod report;
 mod state;
@@ -12,13 +13,13 @@ use std::time::Duration;
 use chassis::{Currency, Money, clock::Time};
 
 pub use card::looks_like_card_number;
-pub use refund::{Refund, RefundNews, RefundReport, RefundRequest, settle, start};
-pub use report::{learn, lose, refuse};
-pub use state::{
-    ATTEMPT_EDGES, Account, AttemptState, CancellationReason, CaptureMethod, ChargeState,
-    DeclineCode, EntryKind, INTENT_EDGES, IntentStatus, Question, RefundReason, RefundStatus,
+pub use names::{
+    Account, CancellationReason, CaptureMethod, DeclineCode, EntryKind, RefundReason, RefundStatus,
     WebhookStatus,
 };
+pub use refund::{Refund, RefundNews, RefundReport, RefundRequest, settle, start};
+pub use report::{learn, lose, refuse};
+pub use state::{ATTEMPT_EDGES, AttemptState, ChargeState, INTENT_EDGES, IntentStatus, Question};
 
 use crate::error::Error;
 

@@ -116,14 +116,9 @@ pub enum Error {
     /// Another write was there first; what was read is old.
     #[error("another write was there first")]
     Stale,
-    /// A row that this version cannot read.
-    #[error("{what} of a row is {text:?}, which means nothing")]
-    Unreadable {
-        /// The column.
-        what: &'static str,
-        /// What it holds.
-        text: String,
-    },
+    /// A test had the call die here.
+    #[error("the call died at a failpoint")]
+    Died,
     /// A fault of the chassis, passed on.
     #[error("{0}")]
     Fault(Box<Fault>),
@@ -192,7 +187,7 @@ impl From<Error> for Fault {
             Error::Stale => {
                 return Self::from(chassis::store::Error::Conflict("the row changed".into()));
             }
-            Error::IllegalStep { .. } | Error::Unreadable { .. } => {
+            Error::IllegalStep { .. } | Error::Died => {
                 return Self::internal().because(text);
             }
             Error::Fault(fault) => return *fault,

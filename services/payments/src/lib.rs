@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use chassis::{
     Context, Error, Routes, Service,
+    failpoint::Malformed,
     store::{Migration, Statement},
 };
 use contracts::payments::v1::{
@@ -72,6 +73,9 @@ impl Service for Payments {
             tasks: tasks.clone(),
             provider: Arc::new(sandbox.clone()),
             secrets: Arc::new(secrets),
+            failpoints: config.failpoints.parse().map_err(|error: Malformed| {
+                Error::build(format!("`payments.failpoints` cannot be read: {error}"))
+            })?,
         };
 
         let due = till.clone();

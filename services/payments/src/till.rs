@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use chassis::{
     Clock, Database, Tasks, Time, Tx,
+    failpoint::{self, Failpoints},
     idempotency::{self, Begin, Key},
     store::Origin,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Till {
     pub(crate) provider: Arc<dyn Provider>,
     /// Secrets by which webhooks are known, any of them.
     pub(crate) secrets: Arc<Vec<Vec<u8>>>,
+    /// Where a test makes a call die.
+    pub(crate) failpoints: Failpoints,
 }
 
 /// Who calls, and which call it is.
@@ -77,6 +80,17 @@ struct Applied {
 }
 
 impl Till {
+    /// Where a call may die, if a test wants it to: everything before is done,
+    /// nothing after it will be.
+    fn survive(&self, what: &str, step: &str) -> Result<(), Error> {
+        let name = || format!("{what}.{step}");
+        let armed = failpoint::process().hit_with(|| format!("payments.{}", name()));
+        match armed.or_else(|| self.failpoints.hit_with(name)) {
+            Some(_) => Err(Error::Died),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for the provider, but not for ever.
     async fn patiently<T>(
         &self,

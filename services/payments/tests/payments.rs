@@ -6,6 +6,8 @@ mod shop;
 
 #[path = "payments/access.rs"]
 mod access;
+#[path = "payments/death.rs"]
+mod death;
 #[path = "payments/event.rs"]
 mod event;
 #[path = "payments/intent.rs"]

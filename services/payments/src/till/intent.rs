@@ -50,6 +50,14 @@ enum Begun {
     Ask(Box<(Intent, Attempt)>, Ask),
 }
 
+/// What has become of the wish to make an intent.
+enum Collected {
+    /// It is made, and this is to be asked.
+    New(Begun),
+    /// It was made before.
+    Known(String),
+}
+
 /// What the provider is asked.
 #[derive(Debug, Clone, Copy)]
 enum Ask {
@@ -57,6 +65,19 @@ enum Ask {
     Capture(i64),
     Void,
     Answer(bool),
+}
+
+impl Operation {
+    /// What failpoints call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Collect(_) => "collect",
+            Self::Confirm { .. } => "confirm",
+            Self::Capture { .. } => "capture",
+            Self::Cancel { .. } => "cancel",
+            Self::Answer { .. } => "answer",
+        }
+    }
 }
 
 impl NewIntent {
@@ -101,7 +122,7 @@ impl Till {
         call: Call,
         operation: Operation,
     ) -> Result<Answer<Intent>, Error> {
-        let provider = self.provider.name().to_owned();
+        let (what, provider) = (operation.name(), self.provider.name().to_owned());
         let begun = {
             let call = call.clone();
             self.database
@@ -124,7 +145,9 @@ impl Till {
             Begun::Settled(intent) => return Ok(Answer::Fresh(*intent)),
             Begun::Ask(pair, ask) => (*pair, ask),
         };
+        self.survive(what, "written")?;
         let outcome = self.ask(&intent, &attempt, ask).await;
+        self.survive(what, "answered")?;
         let Applied { intent, refused, .. } =
             self.apply((intent, attempt), outcome, Some(call)).await?;
         match (refused, ask) {
@@ -193,20 +216,16 @@ async fn begin(
 ) -> Result<Begun, Error> {
     let now = tx.clock().now();
     let (intent_id, owner) = match &wanted {
-        Operation::Collect(_) => (None, None),
+        Operation::Collect(new) => match collect(tx, new, &operation, &provider).await? {
+            Collected::New(begun) => return Ok(begun),
+            Collected::Known(intent_id) => (intent_id, None),
+        },
         Operation::Confirm { intent_id, .. }
         | Operation::Capture { intent_id, .. }
-        | Operation::Cancel { intent_id, .. } => (Some(intent_id), None),
-        Operation::Answer { intent_id, owner, .. } => (Some(intent_id), owner.as_deref()),
+        | Operation::Cancel { intent_id, .. } => (intent_id.clone(), None),
+        Operation::Answer { intent_id, owner, .. } => (intent_id.clone(), owner.as_deref()),
     };
-    let (mut intent, mut attempt) = match intent_id {
-        Some(id) => locked(tx, id, owner).await?,
-        None => (create(tx, &wanted, &operation).await?, None),
-    };
-    if intent.attempt_id.is_some() && attempt.is_none() {
-        // Made by this very call, which then died.
-        attempt = locked(tx, &intent.id.clone(), None).await?.1;
-    }
+    let (mut intent, mut attempt) = locked(tx, &intent_id, owner).await?;
     let ours = attempt.as_ref().filter(|attempt| attempt.operation == operation);
     if let Some(attempt) = ours
         && let Some(resumed) = resume(&intent, attempt, &wanted)
@@ -268,14 +287,29 @@ async fn locked(
     Ok((intent, attempt))
 }
 
-/// A new intent, or the one that this call made before it died.
-async fn create(tx: &mut Tx, wanted: &Operation, operation: &str) -> Result<Intent, Error> {
-    let Operation::Collect(new) = wanted else { return Err(Error::IntentNotFound) };
-    let intent = new.clone().intent(tx, operation.to_owned());
-    if store::intent::insert(tx, &intent).await? {
-        return Ok(intent);
+/// Makes an intent with its first attempt; or finds the intent that this very
+/// call made before it died.
+async fn collect(
+    tx: &mut Tx,
+    new: &NewIntent,
+    operation: &str,
+    provider: &str,
+) -> Result<Collected, Error> {
+    let mut intent = new.clone().intent(tx, operation.to_owned());
+    let given = Confirmation {
+        attempt_id: tx.clock().id(),
+        operation: operation.to_owned(),
+        provider: provider.to_owned(),
+        payment_method: None,
+        return_uri: None,
+    };
+    let attempt = domain::confirm(&mut intent, None, given, tx.clock().now())?;
+    if !store::intent::insert(tx, &intent).await? {
+        let known = store::intent::find_by_operation(tx, operation, &intent.order_id).await?;
+        return Ok(Collected::Known(known.id));
     }
-    store::intent::find_by_operation(tx, operation, &intent.order_id).await
+    store::attempt::insert(tx, &attempt).await?;
+    Ok(Collected::New(Begun::Ask(Box::new((intent, attempt)), Ask::Authorize)))
 }
 
 /// What is left to do of a call that died after its first transaction.

@@ -42,7 +42,9 @@ impl Till {
             Begun::Settled(refund) => return Ok(Answer::Fresh(*refund)),
             Begun::Ask(pair) => *pair,
         };
+        self.survive("refund", "written")?;
         let outcome = self.ask_refund(&refund).await;
+        self.survive("refund", "answered")?;
         self.apply_refund((intent, refund), outcome, Some(call)).await.map(Answer::Fresh)
     }
 

@@ -49,15 +49,6 @@ chassis::statements! {
     CAPTURE_TOO_MUCH = "update payment_intent set amount_captured = amount_authorized + 1 where payment_intent_id = $1";
     /// Breaks the last constraint of an intent.
     REFUND_TOO_MUCH = "update payment_intent set amount_refunded = amount_captured + 1 where payment_intent_id = $1";
-    /// Makes a call look as if it had died after its first transaction.
-    FORGET_ANSWERS = "update idempotency set state = 'RUNNING', response = null, expire_time = $1";
-    /// Makes an attempt look as if the provider had not been heard.
-    FORGET_OUTCOME = "update attempt set state = 'SENT', next_sync_time = $2 where attempt_id = $1";
-    /// Makes an intent look as if the provider had not been heard.
-    FORGET_STATUS = "update payment_intent set status = 'PROCESSING', amount_authorized = 0
-        where payment_intent_id = $1";
-    /// Takes back what was written of it.
-    FORGET_MONEY = "delete from ledger_entry where payment_intent_id = $1";
 }
 
 /// A shop that takes payments.
@@ -94,10 +85,16 @@ impl Shop {
 
     /// A shop whose background work never has its turn.
     pub(crate) async fn asleep() -> Self {
+        Self::doomed("").await
+    }
+
+    /// The same, whose calls die where a specification says.
+    pub(crate) async fn doomed(failpoints: &str) -> Self {
         let config = json!({
             "webhook_secrets": [SECRET, OLD_SECRET],
             "sync_period": "1h",
             "sandbox_period": "1h",
+            "failpoints": failpoints,
         });
         Self { fixture: testkit::service::<Payments>().config(config).start().await }
     }

@@ -1,14 +1,11 @@
 //! Answers that are lost.
 
-use chassis::args;
 use contracts::payments::v1::{
     AttemptState, DeclineCode, PaymentIntentStatus as Status, RefundStatus, SyncRefundRequest,
 };
 use testkit::reason;
 
-use crate::shop::{
-    Books, FORGET_ANSWERS, FORGET_MONEY, FORGET_OUTCOME, FORGET_STATUS, PRICE, Shop, minor,
-};
+use crate::shop::{Books, PRICE, Shop, minor};
 
 #[tokio::test]
 async fn a_timeout_after_effect_is_unknown_until_a_sync_and_authorized_once() {
@@ -124,29 +121,6 @@ async fn a_lost_refund_is_asked_for_by_itself() {
 
 async fn refunded(shop: &Shop, intent: &contracts::payments::v1::PaymentIntent) -> Option<()> {
     (minor(&shop.get(intent).await.amount_refunded) == PRICE).then_some(())
-}
-
-#[tokio::test]
-async fn a_call_that_died_half_way_is_taken_up_where_it_was_left() {
-    let shop = Shop::asleep().await;
-    let intent = shop.intent().await;
-    let request = shop.confirmation(&intent, "pm_card_ok");
-    let first = shop.orders().confirm_payment_intent(request.clone()).await.unwrap().into_inner();
-    let later = shop.fixture.clock.now() + std::time::Duration::from_secs(10);
-    // As a process leaves it that is killed after the provider has heard it.
-    shop.tamper(FORGET_ANSWERS, args![later]).await.unwrap();
-    shop.tamper(FORGET_OUTCOME, args![&first.attempt_id, later]).await.unwrap();
-    shop.tamper(FORGET_STATUS, args![&intent.payment_intent_id]).await.unwrap();
-    shop.tamper(FORGET_MONEY, args![&intent.payment_intent_id]).await.unwrap();
-    let refused = shop.confirm(&intent, "pm_card_ok").await.unwrap_err();
-    assert_eq!(reason(&refused), "OPERATION_IN_PROGRESS");
-
-    shop.advance(10);
-    let again = shop.orders().confirm_payment_intent(request).await.unwrap().into_inner();
-
-    assert_eq!(again.attempt_id, first.attempt_id);
-    assert_eq!((again.attempt_count, again.status()), (1, Status::RequiresCapture));
-    assert_eq!(shop.books(&intent).await.charges, 1);
 }
 
 #[tokio::test]
