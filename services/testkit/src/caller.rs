@@ -48,7 +48,10 @@ impl Service<Request<Body>> for As {
 }
 
 /// A user's token, good for 15 minutes.
-pub(crate) fn token(
+///
+/// # Panics
+/// If it cannot be signed.
+pub fn token(
     signing: &SigningKey,
     clock: &Clock,
     id: &str,

@@ -11,7 +11,7 @@ const POSTGRES: &str = "MERCAT_TEST_POSTGRES";
 
 /// Settings of a database that nobody has used: `{service}` stands for the
 /// service's name.
-pub(crate) fn fresh(folder: &Path) -> Config {
+pub fn fresh(folder: &Path) -> Config {
     let url = match postgres_url() {
         Some(server) => {
             let run = request_id().replace('-', "");

@@ -35,8 +35,8 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tonic::Status;
 
-pub use caller::As;
-pub use database::postgres_url;
+pub use caller::{As, token};
+pub use database::{fresh as fresh_database, postgres_url};
 pub use wait::{eventually, exactly_one_ok};
 
 /// Describes the service under test.
