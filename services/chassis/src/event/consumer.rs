@@ -103,7 +103,7 @@ impl Default for Options {
             limit: 100,
             wait: Duration::from_secs(20),
             width: 16,
-            attempts: 8,
+            attempts: 10,
             pause: Duration::from_millis(100),
             pause_max: Duration::from_secs(30),
         }
