@@ -99,7 +99,13 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
     let address = listener.local_addr().map_err(failed)?;
     let shutdown = CancellationToken::new();
     let metrics = host.telemetry.metrics().clone();
-    let connections = listen::Config { protocol: Protocol::Both, ..settings.connections.clone() };
+    let edge_bounds = listen::Config::edge();
+    let connections = listen::Config {
+        protocol: Protocol::Both,
+        max_pending_accept_reset_streams: edge_bounds.max_pending_accept_reset_streams,
+        max_connection_age: edge_bounds.max_connection_age,
+        ..settings.connections.clone()
+    };
     let drain_timeout = connections.drain_timeout;
     let server = {
         let shutdown = shutdown.clone();

@@ -17,7 +17,7 @@ mod error;
 mod rpc;
 mod store;
 
-use chassis::{Context, Error, Migration, Routes, Service, migration, store::Statement};
+use chassis::{Build, Context, Migration, Routes, Service, migration, store::Statement};
 use contracts::catalog::v1::{
     category_service_server::CategoryServiceServer, import_service_server::ImportServiceServer,
     pricing_service_server::PricingServiceServer, product_service_server::ProductServiceServer,
@@ -35,12 +35,14 @@ impl Service for Catalog {
     const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
     type Config = ();
 
-    async fn build(context: Context<()>) -> Result<Routes, Error> {
-        let rpc = rpc::Rpc::new(&context)?;
-        Ok(Routes::new()
-            .add(ProductServiceServer::new(rpc.clone()))
-            .add(CategoryServiceServer::new(rpc.clone()))
-            .add(PricingServiceServer::new(rpc.clone()))
-            .add(ImportServiceServer::new(rpc)))
+    fn build(context: Context<()>) -> Build {
+        Box::pin(async move {
+            let rpc = rpc::Rpc::new(&context)?;
+            Ok(Routes::new()
+                .add(ProductServiceServer::new(rpc.clone()))
+                .add(CategoryServiceServer::new(rpc.clone()))
+                .add(PricingServiceServer::new(rpc.clone()))
+                .add(ImportServiceServer::new(rpc)))
+        })
     }
 }

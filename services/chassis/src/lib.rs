@@ -53,7 +53,7 @@ pub use money::{Currency, Money, MoneyError};
 pub use page::{Page, Pages};
 pub use run::run;
 pub use serve::Routes;
-pub use service::{Context, Error, Service, launch, start};
+pub use service::{Build, Context, Error, Service, launch, start};
 pub use settings::Settings;
 pub use store::{Database, Migration, Statement, Tx};
 pub use tasks::Tasks;

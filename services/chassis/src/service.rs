@@ -3,7 +3,7 @@
 //! [`run`] is what `main` calls; [`start`] is the same thing for the mesh and for
 //! tests, where many services share a [`Host`]. There is no third way.
 
-use std::{fmt, future::Future, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
 
 use contracts::identity::v1::{GetJwksRequest, auth_service_client::AuthServiceClient};
 use futures_util::future::BoxFuture;
@@ -44,8 +44,14 @@ pub trait Service: Send + Sync + Sized + 'static {
     type Config: Serialize + DeserializeOwned + Default + Clone + fmt::Debug + Send + Sync + 'static;
 
     /// Puts it together: stores, clients, background work, and its servers.
-    fn build(context: Context<Self::Config>) -> impl Future<Output = Result<Routes, Error>> + Send;
+    ///
+    /// The future is boxed so that a service is compiled in its own crate, and not
+    /// once more in each that starts it.
+    fn build(context: Context<Self::Config>) -> Build;
 }
+
+/// A service being put together.
+pub type Build = BoxFuture<'static, Result<Routes, Error>>;
 
 /// What a service is built from.
 #[derive(Debug, Clone)]
@@ -131,6 +137,7 @@ pub struct Running {
     database: Database,
     tasks: Tasks,
     switchboard: Switchboard,
+    stack: serve::Stack,
     drain_timeout: Duration,
     shutdown: CancellationToken,
     server: tokio::task::JoinHandle<()>,
@@ -264,7 +271,7 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
         #[expect(clippy::disallowed_methods, reason = "the port outlives the service's tasks, which it drains")]
         tokio::spawn(serve)
     };
-    host.switchboard.connect(S::NAME, stack);
+    host.switchboard.connect(S::NAME, stack.clone());
     watch_health(&tasks, &database, &health).await;
     sweep(&tasks, &database);
     let refreshed = keys.clone();
@@ -280,6 +287,7 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
         database,
         tasks,
         switchboard: host.switchboard.clone(),
+        stack,
         drain_timeout,
         shutdown,
         server,
@@ -354,7 +362,7 @@ impl Running {
     }
 
     /// Says "not serving", lets open calls and tasks end, closes the database.
-    /// Never takes longer than twice the drain timeout.
+    /// Never takes longer than thrice the drain timeout.
     pub async fn stop(self) {
         self.health.drain().await;
         self.tasks.cancel();
@@ -363,6 +371,8 @@ impl Running {
             tracing::error!(%error, service = self.name, "the port ended badly");
         }
         self.switchboard.disconnect(self.name);
+        // Calls that came from this very process, which no port waits for.
+        let _all_ended = tokio::time::timeout(self.drain_timeout, self.stack.idle()).await;
         self.tasks.drain(self.drain_timeout).await;
         self.database.close().await;
         tracing::info!(service = self.name, "stopped");

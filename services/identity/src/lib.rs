@@ -17,7 +17,7 @@ mod token;
 
 use std::{sync::Arc, time::Duration};
 
-use chassis::{Context, Fault, Migration, Routes, Service, migration};
+use chassis::{Build, Context, Fault, Migration, Routes, Service, migration};
 use contracts::identity::v1::{
     access_service_server::AccessServiceServer, auth_service_server::AuthServiceServer,
     user_service_server::UserServiceServer,
@@ -44,45 +44,51 @@ impl Service for Identity {
     const STATEMENTS: &'static [&'static [chassis::Statement]] = store::STATEMENTS;
     type Config = Config;
 
-    async fn build(context: Context<Config>) -> Result<Routes, chassis::Error> {
-        let Context { config, database, clock, tasks, pages, keys, contract, .. } = context;
-        if config.access_token_lifetime > config::ACCESS_TOKEN_LIFETIME_MAX {
-            return Err(chassis::Error::build(
-                "`identity.access_token_lifetime` must be at most 15m",
-            ));
-        }
-        let hasher = Hasher::new(&config).map_err(Fault::from)?;
-        let mint =
-            Mint::open(database.clone(), clock.clone(), keys.clone(), config.access_token_lifetime)
-                .await
-                .map_err(Fault::from)?;
+    fn build(context: Context<Config>) -> Build {
+        Box::pin(async move {
+            let Context { config, database, clock, tasks, pages, keys, contract, .. } = context;
+            if config.access_token_lifetime > config::ACCESS_TOKEN_LIFETIME_MAX {
+                return Err(chassis::Error::build(
+                    "`identity.access_token_lifetime` must be at most 15m",
+                ));
+            }
+            let hasher = Hasher::new(&config).map_err(Fault::from)?;
+            let mint = Mint::open(
+                database.clone(),
+                clock.clone(),
+                keys.clone(),
+                config.access_token_lifetime,
+            )
+            .await
+            .map_err(Fault::from)?;
 
-        // This service verifies with its own keys, without asking itself.
-        let own = mint.clone();
-        keys.fetch_from(Arc::new(move || {
-            let own = own.clone();
-            Box::pin(async move {
-                own.reload().await?;
-                Ok(own.published())
-            })
-        }));
-        let again = mint.clone();
-        tasks.every("signing-keys", KEYS_PERIOD, move || {
-            let again = again.clone();
-            async move { again.reload().await }
-        });
+            // This service verifies with its own keys, without asking itself.
+            let own = mint.clone();
+            keys.fetch_from(Arc::new(move || {
+                let own = own.clone();
+                Box::pin(async move {
+                    own.reload().await?;
+                    Ok(own.published())
+                })
+            }));
+            let again = mint.clone();
+            tasks.every("signing-keys", KEYS_PERIOD, move || {
+                let again = again.clone();
+                async move { again.reload().await }
+            });
 
-        let rpc = Rpc::new(&config, (database, clock, pages), (mint, hasher), &contract);
-        rpc.ensure_admin(&config).await.map_err(Fault::from)?;
-        let sweeper = rpc.clone();
-        tasks.every("sweeper", SWEEP_PERIOD, move || {
-            let sweeper = sweeper.clone();
-            async move { sweeper.sweep().await }
-        });
+            let rpc = Rpc::new(&config, (database, clock, pages), (mint, hasher), &contract);
+            rpc.ensure_admin(&config).await.map_err(Fault::from)?;
+            let sweeper = rpc.clone();
+            tasks.every("sweeper", SWEEP_PERIOD, move || {
+                let sweeper = sweeper.clone();
+                async move { sweeper.sweep().await }
+            });
 
-        Ok(Routes::new()
-            .add(AuthServiceServer::new(rpc.clone()))
-            .add(UserServiceServer::new(rpc.clone()))
-            .add(AccessServiceServer::new(rpc)))
+            Ok(Routes::new()
+                .add(AuthServiceServer::new(rpc.clone()))
+                .add(UserServiceServer::new(rpc.clone()))
+                .add(AccessServiceServer::new(rpc)))
+        })
     }
 }

@@ -10,7 +10,7 @@
 //! it costs or who buys it.
 
 use chassis::{
-    Context, Error, Routes, Service,
+    Build, Context, Routes, Service,
     store::{Migration, Statement},
 };
 use contracts::inventory::v1::{
@@ -42,17 +42,22 @@ impl Service for Inventory {
     const STATEMENTS: &'static [&'static [Statement]] = store::STATEMENTS;
     type Config = Config;
 
-    async fn build(context: Context<Config>) -> Result<Routes, Error> {
-        let Context { config, database, clock, pages, tasks, .. } = context;
-        config.check()?;
-        let sweeper =
-            Sweeper { database: database.clone(), clock: clock.clone(), batch: config.sweep_batch };
-        tasks.every("sweeper", config.sweep_period, move || sweeper.clone().sweep());
+    fn build(context: Context<Config>) -> Build {
+        Box::pin(async move {
+            let Context { config, database, clock, pages, tasks, .. } = context;
+            config.check()?;
+            let sweeper = Sweeper {
+                database: database.clone(),
+                clock: clock.clone(),
+                batch: config.sweep_batch,
+            };
+            tasks.every("sweeper", config.sweep_period, move || sweeper.clone().sweep());
 
-        let rpc = Rpc { database, clock, pages };
-        Ok(Routes::new()
-            .add(InventoryServiceServer::new(rpc.clone()))
-            .add(StockServiceServer::new(rpc.clone()))
-            .add(LocationServiceServer::new(rpc)))
+            let rpc = Rpc { database, clock, pages };
+            Ok(Routes::new()
+                .add(InventoryServiceServer::new(rpc.clone()))
+                .add(StockServiceServer::new(rpc.clone()))
+                .add(LocationServiceServer::new(rpc)))
+        })
     }
 }

@@ -30,22 +30,28 @@ impl Client {
     /// A client of the gateway at `host:port`, nobody yet.
     pub fn new(gateway: &str) -> Result<Self, Error> {
         let host = gateway.trim_start_matches("http://").trim_end_matches('/');
-        let unknown = || Error::build(format!("{gateway} is no address of a gateway: write host:port"));
-        let address: SocketAddr = host.to_socket_addrs().map_err(|_| unknown())?.next().ok_or_else(unknown)?;
+        let unknown =
+            || Error::build(format!("{gateway} is no address of a gateway: write host:port"));
+        let address: SocketAddr =
+            host.to_socket_addrs().map_err(|_| unknown())?.next().ok_or_else(unknown)?;
         let contract = Contract::embedded()?;
         Ok(Self { channel: Channel::to(&contract, address), token: None })
     }
 
     /// The same, for whoever holds this token.
     pub fn with_token(&self, token: &str) -> Result<Self, Fault> {
-        let value = format!("Bearer {token}").parse().map_err(|error| Fault::internal().because(error))?;
+        let value =
+            format!("Bearer {token}").parse().map_err(|error| Fault::internal().because(error))?;
         Ok(Self { channel: self.channel.clone(), token: Some(value) })
     }
 
     /// The same, signed in.
     pub async fn sign_in(&self, email: &str, password: &str) -> Result<Self, Fault> {
-        let request =
-            LoginRequest { email: email.to_owned(), password: password.to_owned(), ..LoginRequest::default() };
+        let request = LoginRequest {
+            email: email.to_owned(),
+            password: password.to_owned(),
+            ..LoginRequest::default()
+        };
         let response = self.client(AuthServiceClient::new).login(request).await?.into_inner();
         let tokens = response.tokens.ok_or_else(Fault::internal)?;
         self.with_token(&tokens.access_token)

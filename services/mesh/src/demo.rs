@@ -4,8 +4,9 @@
 use chassis::{Clock, Fault};
 use contracts::{
     catalog::v1::{
-        ImportProduct, ImportProductsRequest, ImportVariant, ListProductsRequest, NewPrice, OptionValue, ProductOption,
-        import_service_client::ImportServiceClient, product_service_client::ProductServiceClient,
+        ImportProduct, ImportProductsRequest, ImportVariant, ListProductsRequest, NewPrice,
+        OptionValue, ProductOption, import_service_client::ImportServiceClient,
+        product_service_client::ProductServiceClient,
     },
     inventory::v1::{
         BulkSetStockRequest, CreateLocationRequest, ListLocationsRequest, StockCount,
@@ -56,34 +57,54 @@ const SIZES: [(&str, i64); 2] = [("small", 100), ("large", 135)];
 /// Whether the catalogue has nothing for sale yet.
 pub async fn is_empty(client: &Client) -> Result<bool, Fault> {
     let request = ListProductsRequest { page_size: 1, ..ListProductsRequest::default() };
-    let response = client.client(ProductServiceClient::new).list_products(request).await?.into_inner();
+    let response =
+        client.client(ProductServiceClient::new).list_products(request).await?.into_inner();
     Ok(response.products.is_empty())
 }
 
 /// Brings in so many products with prices and stock, and says after each chunk
 /// how many there are. Done again it changes nothing but the stock.
-pub async fn seed(client: &Client, products: u32, stock: i64, mut done: impl FnMut(u32)) -> Result<(), Fault> {
+pub async fn seed(
+    client: &Client,
+    products: u32,
+    stock: i64,
+    mut done: impl FnMut(u32),
+) -> Result<(), Fault> {
     let clock = Clock::system();
     let location_id = location(client, &clock).await?;
     let mut first = 0;
     while first < products {
         let last = products.min(first + CHUNK);
         let rows: Vec<ImportProduct> = (first..last).map(product).collect();
-        let skus: Vec<String> =
-            rows.iter().flat_map(|row| row.variants.iter().map(|variant| variant.sku.clone())).collect();
-        let request =
-            ImportProductsRequest { request_id: clock.id(), products: rows, dry_run: false, atomic: true };
-        let response = client.client(ImportServiceClient::new).import_products(request).await?.into_inner();
+        let skus: Vec<String> = rows
+            .iter()
+            .flat_map(|row| row.variants.iter().map(|variant| variant.sku.clone()))
+            .collect();
+        let request = ImportProductsRequest {
+            request_id: clock.id(),
+            products: rows,
+            dry_run: false,
+            atomic: true,
+        };
+        let response =
+            client.client(ImportServiceClient::new).import_products(request).await?.into_inner();
         if let Some(error) = response.errors.first() {
-            return Err(Fault::internal()
-                .message(format!("product {}: {} {}", error.index, error.field, error.description)));
+            return Err(Fault::internal().message(format!(
+                "product {}: {} {}",
+                error.index, error.field, error.description
+            )));
         }
         for chunk in skus.chunks(COUNTS_MAX) {
             let rows = chunk
                 .iter()
-                .map(|sku| StockCount { sku: sku.clone(), location_id: location_id.clone(), on_hand: stock })
+                .map(|sku| StockCount {
+                    sku: sku.clone(),
+                    location_id: location_id.clone(),
+                    on_hand: stock,
+                })
                 .collect();
-            let request = BulkSetStockRequest { request_id: clock.id(), rows, reason: "seeded".to_owned() };
+            let request =
+                BulkSetStockRequest { request_id: clock.id(), rows, reason: "seeded".to_owned() };
             client.client(StockServiceClient::new).bulk_set_stock(request).await?;
         }
         first = last;
@@ -127,7 +148,10 @@ fn product(number: u32) -> ImportProduct {
             let minor = (price + step) * percent / 100;
             ImportVariant {
                 sku: format!("{sku}-{}", size[..1].to_uppercase()),
-                option_values: vec![OptionValue { name: "size".to_owned(), value: (*size).to_owned() }],
+                option_values: vec![OptionValue {
+                    name: "size".to_owned(),
+                    value: (*size).to_owned(),
+                }],
                 weight_grams: weight * percent / 100,
                 prices: vec![in_currency("EUR", minor), in_currency("USD", minor * 108 / 100)],
                 ..ImportVariant::default()
@@ -151,5 +175,8 @@ fn product(number: u32) -> ImportProduct {
 }
 
 fn in_currency(code: &str, minor_units: i64) -> NewPrice {
-    NewPrice { unit_price: Some(Money { currency_code: code.to_owned(), minor_units }), ..NewPrice::default() }
+    NewPrice {
+        unit_price: Some(Money { currency_code: code.to_owned(), minor_units }),
+        ..NewPrice::default()
+    }
 }

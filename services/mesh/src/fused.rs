@@ -110,4 +110,3 @@ impl Mesh {
         self.stop_admin.cancel();
     }
 }
-

@@ -4,9 +4,14 @@
 //! - [`services`]: the one list.
 //! - [`fused`]: all of them in this process; [`split`]: a process each.
 //! - [`demo`]: a catalogue with stock to begin with; [`shop`]: a purchase, step by step.
+//! - [`bench`]: purchases, measured.
 //! - [`routes`]: what the edge answers to, for people.
-#![expect(clippy::print_stdout, reason = "this is a command-line program: what it prints is its answer")]
+#![expect(
+    clippy::print_stdout,
+    reason = "this is a command-line program: what it prints is its answer"
+)]
 
+pub mod bench;
 pub mod client;
 pub mod demo;
 pub mod fused;

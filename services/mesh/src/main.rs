@@ -1,5 +1,8 @@
 //! `mercat`: the whole mesh, or any part of it.
-#![expect(clippy::print_stdout, reason = "this is a command-line program: what it prints is its answer")]
+#![expect(
+    clippy::print_stdout,
+    reason = "this is a command-line program: what it prints is its answer"
+)]
 
 use std::{
     io,
@@ -10,7 +13,6 @@ use std::{
 
 use chassis::{
     Contract, Error, Fault, Settings,
-    lifecycle::Signals,
     run::{self, Flags},
     service::Host,
     telemetry,
@@ -18,6 +20,7 @@ use chassis::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mesh::{
+    bench::{self, Load},
     client::Client,
     demo,
     fused::{Mesh, Ports},
@@ -96,6 +99,15 @@ enum Verb {
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
         gateway: String,
     },
+    /// Measure what operations cost, against a mesh of its own.
+    Bench {
+        /// Shoppers at once.
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+        shoppers: u32,
+        /// Purchases in all; four times as many of each other operation.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        purchases: u64,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// bash, zsh, fish, elvish or powershell.
@@ -123,6 +135,9 @@ struct Up {
     /// Start with an empty catalogue.
     #[arg(long)]
     no_demo: bool,
+    /// Drain when standard input ends: whoever started this process holds it.
+    #[arg(long, hide = true)]
+    until_eof: bool,
     /// Read settings from this TOML file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -171,6 +186,9 @@ fn main() -> ExitCode {
         Verb::Shop { payment_method, quantity, gateway } => {
             buy(&gateway, &Wish { payment_method, quantity, quiet: false })
         }
+        Verb::Bench { shoppers, purchases } => {
+            runtime().and_then(|runtime| bench::run(&runtime, Load { shoppers, purchases }))
+        }
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mercat", &mut io::stdout());
             Ok(())
@@ -189,15 +207,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::Build("the runtime cannot be made".to_owned(), Some(error.into())))
 }
 
-fn signals() -> Result<Signals, Error> {
-    Flags::default().signals()
-}
-
 /// Sends what telemetry holds back, but does not wait for ever.
 async fn flush(host: &Host) {
     let telemetry = host.telemetry.clone();
-    let _flushed =
-        tokio::time::timeout(FLUSH_PATIENCE, tokio::task::spawn_blocking(move || telemetry.shutdown())).await;
+    let _flushed = tokio::time::timeout(
+        FLUSH_PATIENCE,
+        tokio::task::spawn_blocking(move || telemetry.shutdown()),
+    )
+    .await;
 }
 
 // === up ===
@@ -207,24 +224,39 @@ impl Up {
         let set = self
             .set
             .iter()
-            .map(|assignment| run::assignment(assignment).map_err(|why| Error::build(format!("--set {assignment}: {why}"))))
+            .map(|assignment| {
+                run::assignment(assignment)
+                    .map_err(|why| Error::build(format!("--set {assignment}: {why}")))
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Flags { config: self.config.clone(), set, ..Flags::default() })
+        Ok(Flags {
+            config: self.config.clone(),
+            set,
+            until_eof: self.until_eof,
+            ..Flags::default()
+        })
     }
 
     fn run(&self) -> Result<(), Error> {
         let started = Instant::now();
         let home = Home::open(&self.data).map_err(|error| {
-            Error::Build(format!("the folder {} cannot be used", self.data.display()), Some(error.into()))
+            Error::Build(
+                format!("the folder {} cannot be used", self.data.display()),
+                Some(error.into()),
+            )
         })?;
         let flags = self.flags()?;
         runtime()?.block_on(async {
-            if self.split { self.split(&home, started).await } else { self.fused(&home, &flags, started).await }
+            if self.split {
+                self.split(&home, &flags, started).await
+            } else {
+                self.fused(&home, &flags, started).await
+            }
         })
     }
 
     async fn fused(&self, home: &Home, flags: &Flags, started: Instant) -> Result<(), Error> {
-        let signals = signals()?;
+        let signals = flags.signals()?;
         let mut sources = flags.sources();
         home.defaults(&mut sources);
         sources.defaults.push(("gateway.listen".to_owned(), self.listen.clone()));
@@ -235,7 +267,8 @@ impl Up {
         let mesh = Mesh::start(&host, &settings, &mesh::services(), Ports(self.ports)).await?;
         let gateway = mesh.gateway().to_string();
         self.demo(home, &gateway).await?;
-        let services: Vec<_> = mesh.services().map(|(name, address)| (name, address.to_string())).collect();
+        let services: Vec<_> =
+            mesh.services().map(|(name, address)| (name, address.to_string())).collect();
         greet(home, &gateway, &services, mesh.admin().map(|address| address.to_string()), started);
         signals.soft().cancelled().await;
         println!("Stopping: open calls may end. Once more to stop at once.");
@@ -248,14 +281,16 @@ impl Up {
         Ok(())
     }
 
-    async fn split(&self, home: &Home, started: Instant) -> Result<(), Error> {
-        let signals = signals()?;
+    async fn split(&self, home: &Home, flags: &Flags, started: Instant) -> Result<(), Error> {
+        let signals = flags.signals()?;
         let services = mesh::services();
         let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
-        let split = Split::start(home, &names, Ports(self.ports), &self.listen, &self.arguments()?).await?;
+        let split =
+            Split::start(home, &names, Ports(self.ports), &self.listen, &self.arguments()?).await?;
         let gateway = split.gateway().to_string();
         self.demo(home, &gateway).await?;
-        let services: Vec<_> = split.services().map(|(name, address)| (name, address.to_string())).collect();
+        let services: Vec<_> =
+            split.services().map(|(name, address)| (name, address.to_string())).collect();
         greet(home, &gateway, &services, None, started);
         split.run(&signals).await
     }
@@ -269,7 +304,9 @@ impl Up {
             })?;
             arguments.extend(["--config".to_owned(), file.display().to_string()]);
         }
-        arguments.extend(self.set.iter().flat_map(|assignment| ["--set".to_owned(), assignment.clone()]));
+        arguments.extend(
+            self.set.iter().flat_map(|assignment| ["--set".to_owned(), assignment.clone()]),
+        );
         Ok(arguments)
     }
 
@@ -293,7 +330,11 @@ fn greet(
     admin: Option<String>,
     started: Instant,
 ) {
-    println!("Mercat is up after {:.1?}. Its data is in {}.\n", started.elapsed(), home.folder().display());
+    println!(
+        "Mercat is up after {:.1?}. Its data is in {}.\n",
+        started.elapsed(),
+        home.folder().display()
+    );
     println!("  REST, gRPC, gRPC-Web   http://{gateway}");
     println!("  OpenAPI                http://{gateway}/openapi.json");
     if let Some(admin) = admin {
@@ -302,7 +343,11 @@ fn greet(
     for (name, address) in services {
         println!("  {name:<22} {address}");
     }
-    println!("\nThe administrator is {} with the password {}.\n", home.account().email, home.account().password);
+    println!(
+        "\nThe administrator is {} with the password {}.\n",
+        home.account().email,
+        home.account().password
+    );
     println!("Try:");
     println!("  curl -s 'http://{gateway}/v1/products?pageSize=3'");
     println!("  grpcurl -plaintext {gateway} list");
@@ -319,7 +364,10 @@ fn serve(name: &str, flags: &Flags) -> ExitCode {
         None => {
             let known: Vec<&str> = services.iter().map(|service| service.name()).collect();
             run::fail(&Error::Settings(chassis::settings::SettingsError {
-                problems: vec![format!("there is no service `{name}`: there are {}", known.join(", "))],
+                problems: vec![format!(
+                    "there is no service `{name}`: there are {}",
+                    known.join(", ")
+                )],
             }))
         }
     }
@@ -329,7 +377,9 @@ fn gateway(flags: &Flags) -> Result<(), Error> {
     let mut sources = flags.sources();
     // The gateway's port is `gateway.listen`; `--listen` means that here.
     sources.flags.retain(|(key, _)| key != "listen.grpc");
-    sources.flags.extend(flags.listen.iter().map(|address| ("gateway.listen".to_owned(), address.clone())));
+    sources
+        .flags
+        .extend(flags.listen.iter().map(|address| ("gateway.listen".to_owned(), address.clone())));
     let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
     if flags.check {
         println!("{}\n{}", settings.show(), shown_gateway(&settings)?);
@@ -355,7 +405,11 @@ fn gateway(flags: &Flags) -> Result<(), Error> {
 fn shown_gateway(settings: &Settings) -> Result<String, Error> {
     let config: gateway::Config = settings.table(gateway::NAME)?;
     let mut shown = String::new();
-    chassis::settings::show_table(&mut shown, gateway::NAME, &serde_json::to_value(config).unwrap_or_default());
+    chassis::settings::show_table(
+        &mut shown,
+        gateway::NAME,
+        &serde_json::to_value(config).unwrap_or_default(),
+    );
     Ok(shown)
 }
 
@@ -369,9 +423,11 @@ fn check(flags: &Flags) -> Result<(), Error> {
     for service in mesh::services() {
         print!("{}", service.show(&settings)?);
     }
-    println!("\nContracts, routes and settings are in order: {} methods, {} routes.", schema.methods().len(), {
-        schema.bindings().iter().filter(|binding| !binding.is_rpc()).count()
-    });
+    println!(
+        "\nContracts, routes and settings are in order: {} methods, {} routes.",
+        schema.methods().len(),
+        { schema.bindings().iter().filter(|binding| !binding.is_rpc()).count() }
+    );
     Ok(())
 }
 
@@ -407,21 +463,26 @@ fn known_account(folder: &Path) -> Result<(String, String), Error> {
             folder.display()
         )));
     }
-    let home = Home::open(folder)
-        .map_err(|error| Error::Build(format!("{} cannot be read", folder.display()), Some(error.into())))?;
+    let home = Home::open(folder).map_err(|error| {
+        Error::Build(format!("{} cannot be read", folder.display()), Some(error.into()))
+    })?;
     Ok((home.account().email.clone(), home.account().password.clone()))
 }
 
 fn seed(products: u32, stock: i64, to: &To) -> Result<(), Error> {
     runtime()?.block_on(async {
         let client = to.client().await?;
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} products, {per_sec}, {eta} left")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} products, {per_sec}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::new(u64::from(products)).with_style(style);
         let started = Instant::now();
         demo::seed(&client, products, stock, |done| bar.set_position(u64::from(done))).await?;
         bar.finish();
-        println!("{products} products with {stock} pieces of each variant, in {:.1?}.", started.elapsed());
+        println!(
+            "{products} products with {stock} pieces of each variant, in {:.1?}.",
+            started.elapsed()
+        );
         Ok(())
     })
 }

@@ -18,13 +18,28 @@ pub fn table(contract: &Contract, schema: &Schema) -> String {
         }
         let access = told(known.access());
         let mut served = false;
-        for binding in method.bindings().iter().filter_map(|id| schema.binding(*id)).filter(|found| !found.is_rpc()) {
+        for binding in method
+            .bindings()
+            .iter()
+            .filter_map(|id| schema.binding(*id))
+            .filter(|found| !found.is_rpc())
+        {
             served = true;
             let path = binding.openapi_path();
-            rows.push([binding.http_method().to_owned(), path, method.full_name().to_owned(), access.clone()]);
+            rows.push([
+                binding.http_method().to_owned(),
+                path,
+                method.full_name().to_owned(),
+                access.clone(),
+            ]);
         }
         if !served {
-            rows.push(["gRPC".to_owned(), method.path().to_owned(), method.full_name().to_owned(), access]);
+            rows.push([
+                "gRPC".to_owned(),
+                method.path().to_owned(),
+                method.full_name().to_owned(),
+                access,
+            ]);
         }
     }
     rows.sort_by(|left, right| (&left[1], &left[0]).cmp(&(&right[1], &right[0])));
@@ -46,12 +61,21 @@ pub fn table(contract: &Contract, schema: &Schema) -> String {
 }
 
 /// Everything that is known of one request.
-pub fn explain(contract: &Contract, schema: &Schema, verb: &str, target: &str) -> Result<String, Error> {
+pub fn explain(
+    contract: &Contract,
+    schema: &Schema,
+    verb: &str,
+    target: &str,
+) -> Result<String, Error> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let found = schema.route(&verb.to_uppercase(), path).map_err(|error| {
         Error::build(match error {
-            RouteError::NotFound => format!("nothing answers to {path}: `mercat routes` lists what does"),
-            RouteError::MethodNotAllowed { allow } => format!("{path} takes {}, not {verb}", allow.join(", ")),
+            RouteError::NotFound => {
+                format!("nothing answers to {path}: `mercat routes` lists what does")
+            }
+            RouteError::MethodNotAllowed { allow } => {
+                format!("{path} takes {}, not {verb}", allow.join(", "))
+            }
             other => other.to_string(),
         })
     })?;

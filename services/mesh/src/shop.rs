@@ -5,19 +5,25 @@ use std::time::{Duration, Instant};
 
 use chassis::{Clock, Fault, Money};
 use contracts::{
-    catalog::v1::{GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient},
+    catalog::v1::{
+        GetProductRequest, ListProductsRequest, Product,
+        product_service_client::ProductServiceClient,
+    },
     identity::v1::{IssueGuestTokenRequest, auth_service_client::AuthServiceClient},
     orders::v1::{
-        GetOrderRequest, ListOrderEventsRequest, Order, OrderStatus, PaymentStatus, order_service_client::OrderServiceClient,
+        GetOrderRequest, ListOrderEventsRequest, Order, OrderStatus, PaymentStatus,
+        order_service_client::OrderServiceClient,
     },
     payments::v1::{
-        CompletePaymentActionRequest, PaymentActionOutcome, payment_service_client::PaymentServiceClient,
+        CompletePaymentActionRequest, PaymentActionOutcome,
+        payment_service_client::PaymentServiceClient,
     },
     storefront::v1::{
-        AddLineRequest, CheckoutAction, CompleteCheckoutRequest, CompleteCheckoutResponse, CreateCartRequest,
-        GetCompletionRequest, PlacedOrder, SetAddressesRequest, SetContactRequest, SetPaymentMethodRequest,
-        SetShippingOptionRequest, StartCheckoutRequest, cart_service_client::CartServiceClient,
-        checkout_service_client::CheckoutServiceClient, complete_checkout_response::Outcome,
+        AddLineRequest, CheckoutAction, CompleteCheckoutRequest, CompleteCheckoutResponse,
+        CreateCartRequest, GetCompletionRequest, PlacedOrder, SetAddressesRequest,
+        SetContactRequest, SetPaymentMethodRequest, SetShippingOptionRequest, StartCheckoutRequest,
+        cart_service_client::CartServiceClient, checkout_service_client::CheckoutServiceClient,
+        complete_checkout_response::Outcome,
     },
     values::v1::PostalAddress,
 };
@@ -59,40 +65,75 @@ impl Steps {
     }
 }
 
-/// Buys something as a guest, and gives the order.
-pub async fn buy(client: &Client, wish: &Wish) -> Result<Order, Fault> {
-    let clock = Clock::system();
-    let mut steps = Steps { number: 0, last: Instant::now(), quiet: wish.quiet };
+/// Somebody new.
+pub async fn guest(client: &Client) -> Result<Client, Fault> {
+    let request = IssueGuestTokenRequest { request_id: Clock::system().id() };
+    let guest =
+        client.client(AuthServiceClient::new).issue_guest_token(request).await?.into_inner();
+    client.with_token(&guest.tokens.unwrap_or_default().access_token)
+}
 
-    let request = IssueGuestTokenRequest { request_id: clock.id() };
-    let guest = client.client(AuthServiceClient::new).issue_guest_token(request).await?.into_inner();
-    let client = client.with_token(&guest.tokens.unwrap_or_default().access_token)?;
-    steps.done("Be a guest", &guest.guest_id);
+/// The first product in the list, and the SKU of its first variant.
+pub async fn first_sku(client: &Client) -> Result<(String, String), Fault> {
+    let (product, sku) = first_product(client).await?;
+    Ok((product.product_id, sku))
+}
 
+async fn first_product(client: &Client) -> Result<(Product, String), Fault> {
     let request = ListProductsRequest { page_size: 5, ..ListProductsRequest::default() };
-    let listed = client.client(ProductServiceClient::new).list_products(request).await?.into_inner();
+    let listed =
+        client.client(ProductServiceClient::new).list_products(request).await?.into_inner();
     let product = listed.products.first().ok_or_else(|| {
         Fault::internal().message("nothing is for sale: run `mercat seed --products 100` first")
     })?;
-    steps.done("List products", format!("{} and others", product.title));
-
-    let request = GetProductRequest { product_id: product.product_id.clone(), ..GetProductRequest::default() };
+    let request = GetProductRequest {
+        product_id: product.product_id.clone(),
+        ..GetProductRequest::default()
+    };
     let product = client.client(ProductServiceClient::new).get_product(request).await?.into_inner();
     let sku = product.variants.first().map(|variant| variant.sku.clone()).unwrap_or_default();
-    steps.done("Look at one", format!("{} as {sku}", product.title));
+    Ok((product, sku))
+}
+
+/// Buys something as a guest, and gives the order once the money is captured.
+pub async fn buy(client: &Client, wish: &Wish) -> Result<Order, Fault> {
+    let mut steps = Steps { number: 0, last: Instant::now(), quiet: wish.quiet };
+    let client = guest(client).await?;
+    steps.done("Be a guest", "");
+    let placed = walk(&client, wish, &mut steps).await?;
+    receipt(&client, &placed, &mut steps).await
+}
+
+/// Buys something as whoever the client is.
+pub async fn purchase(client: &Client, wish: &Wish) -> Result<PlacedOrder, Fault> {
+    let mut steps = Steps { number: 0, last: Instant::now(), quiet: wish.quiet };
+    walk(client, wish, &mut steps).await
+}
+
+/// From the first look to the sale.
+async fn walk(client: &Client, wish: &Wish, steps: &mut Steps) -> Result<PlacedOrder, Fault> {
+    let clock = Clock::system();
+    let (product, sku) = first_product(client).await?;
+    steps.done("Look at what there is", format!("{} as {sku}", product.title));
 
     let mut carts = client.client(CartServiceClient::new);
-    let cart = carts.create_cart(CreateCartRequest { request_id: clock.id(), ..Default::default() }).await?.into_inner();
+    let cart = carts
+        .create_cart(CreateCartRequest { request_id: clock.id(), ..Default::default() })
+        .await?
+        .into_inner();
     steps.done("Take a cart", &cart.cart_id);
-    let request =
-        AddLineRequest { request_id: clock.id(), cart_id: cart.cart_id.clone(), sku, quantity: wish.quantity };
+    let request = AddLineRequest {
+        request_id: clock.id(),
+        cart_id: cart.cart_id.clone(),
+        sku,
+        quantity: wish.quantity,
+    };
     let cart = carts.add_line(request).await?.into_inner();
     let goods = cart.totals.and_then(|totals| totals.total);
     steps.done("Put it in", format!("{} x, {}", wish.quantity, shown(goods)));
 
-    let checkout_id = fill_in(&client, &clock, &cart.cart_id, wish, &mut steps).await?;
-    let placed = complete(&client, &clock, &checkout_id, &mut steps).await?;
-    receipt(&client, &placed, &mut steps).await
+    let checkout_id = fill_in(client, &clock, &cart.cart_id, wish, steps).await?;
+    complete(client, &clock, &checkout_id, steps).await
 }
 
 /// Starts a checkout and fills it in.
@@ -147,7 +188,8 @@ async fn fill_in(
     };
     let checkout = checkouts.set_payment_method(request).await?.into_inner();
     let total = checkout.totals.and_then(|totals| totals.total);
-    steps.done("Choose how it is paid", format!("{}, {} in all", wish.payment_method, shown(total)));
+    steps
+        .done("Choose how it is paid", format!("{}, {} in all", wish.payment_method, shown(total)));
     Ok(checkout_id)
 }
 
@@ -159,7 +201,8 @@ async fn complete(
     steps: &mut Steps,
 ) -> Result<PlacedOrder, Fault> {
     let mut checkouts = client.client(CheckoutServiceClient::new);
-    let request = contracts::storefront::v1::GetCheckoutRequest { checkout_id: checkout_id.to_owned() };
+    let request =
+        contracts::storefront::v1::GetCheckoutRequest { checkout_id: checkout_id.to_owned() };
     let quote_hash = checkouts.get_checkout(request).await?.into_inner().quote_hash;
     let request = CompleteCheckoutRequest {
         request_id: clock.id(),
@@ -173,7 +216,8 @@ async fn complete(
     loop {
         match answer {
             CompleteCheckoutResponse { outcome: Some(Outcome::Order(order)) } => {
-                steps.done("Buy", format!("order {}, {}", order.number, shown(order.total.clone())));
+                steps
+                    .done("Buy", format!("order {}, {}", order.number, shown(order.total.clone())));
                 return Ok(order);
             }
             CompleteCheckoutResponse { outcome: Some(Outcome::NextAction(action)) }
@@ -194,7 +238,11 @@ async fn complete(
 }
 
 /// Does what the shopper's bank wants.
-async fn authenticate(client: &Client, clock: &Clock, action: &CheckoutAction) -> Result<(), Fault> {
+async fn authenticate(
+    client: &Client,
+    clock: &Clock,
+    action: &CheckoutAction,
+) -> Result<(), Fault> {
     let request = CompletePaymentActionRequest {
         request_id: clock.id(),
         payment_intent_id: action.payment_intent_id.clone(),
@@ -225,14 +273,21 @@ async fn receipt(client: &Client, placed: &PlacedOrder, steps: &mut Steps) -> Re
             status(PaymentStatus::as_str_name(&order.payment_status()), "PAYMENT_STATUS_"),
         ),
     );
-    let request = ListOrderEventsRequest { order_id: placed.order_id.clone(), ..ListOrderEventsRequest::default() };
+    let request = ListOrderEventsRequest {
+        order_id: placed.order_id.clone(),
+        ..ListOrderEventsRequest::default()
+    };
     let events = orders.list_order_events(request).await?.into_inner().events;
-    let story: Vec<String> =
-        events.iter().map(|event| status(event.kind().as_str_name(), "ORDER_EVENT_KIND_")).collect();
+    let story: Vec<String> = events
+        .iter()
+        .map(|event| status(event.kind().as_str_name(), "ORDER_EVENT_KIND_"))
+        .collect();
     steps.done("Read its story", story.join(", "));
     Ok(order)
 }
 
 fn shown(money: Option<contracts::values::v1::Money>) -> String {
-    money.and_then(|money| Money::try_from(money).ok()).map_or_else(String::new, |money| money.to_string())
+    money
+        .and_then(|money| Money::try_from(money).ok())
+        .map_or_else(String::new, |money| money.to_string())
 }

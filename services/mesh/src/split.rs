@@ -41,24 +41,33 @@ impl Split {
         gateway: &str,
         arguments: &[String],
     ) -> Result<Self, Error> {
-        let failed = |what: &str, error: io::Error| Error::Build(what.to_owned(), Some(error.into()));
-        let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
+        let failed =
+            |what: &str, error: io::Error| Error::Build(what.to_owned(), Some(error.into()));
+        let program = std::env::current_exe()
+            .map_err(|error| failed("this program cannot be found", error))?;
         let mut addresses = Vec::new();
         for (position, name) in names.iter().enumerate() {
-            let address = free(&ports.address(position)).map_err(|error| failed("no port is free", error))?;
+            let address =
+                free(&ports.address(position)).map_err(|error| failed("no port is free", error))?;
             addresses.push(((*name).to_owned(), address));
         }
-        let gateway = free(gateway).map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
+        let gateway = free(gateway)
+            .map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
         let mut children = Vec::new();
         for (name, address) in &addresses {
             let mut command = command(&program, home, &addresses);
-            command.args(["serve", name, "--until-eof", "--listen", &address.to_string()]).args(arguments);
-            let child = command.spawn().map_err(|error| failed(&format!("{name} cannot be started"), error))?;
+            command
+                .args(["serve", name, "--until-eof", "--listen", &address.to_string()])
+                .args(arguments);
+            let child = command
+                .spawn()
+                .map_err(|error| failed(&format!("{name} cannot be started"), error))?;
             children.push((name.clone(), child));
         }
         let mut command = command(&program, home, &addresses);
         command.args(["gateway", "--until-eof", "--listen", &gateway.to_string()]).args(arguments);
-        let child = command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
+        let child =
+            command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
         children.push(("gateway".to_owned(), child));
         let mut split = Self { children, addresses, gateway };
         split.ready().await?;
@@ -133,11 +142,7 @@ impl Split {
 }
 
 /// This program again, with the mesh's addresses and secrets in its environment.
-fn command(
-    program: &std::path::Path,
-    home: &Home,
-    addresses: &[(String, SocketAddr)],
-) -> Command {
+fn command(program: &std::path::Path, home: &Home, addresses: &[(String, SocketAddr)]) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::piped());
     let mut sources = chassis::settings::Sources::default();
@@ -161,11 +166,13 @@ fn free(address: &str) -> io::Result<SocketAddr> {
 }
 
 /// Whether `/readyz` says so.
-async fn is_ready(gateway: SocketAddr) -> bool {
+pub(crate) async fn is_ready(gateway: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let asked = async {
         let mut stream = tokio::net::TcpStream::connect(gateway).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: mercat\r\nconnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: mercat\r\nconnection: close\r\n\r\n")
+            .await?;
         let mut answer = [0_u8; 12];
         stream.read_exact(&mut answer).await?;
         Ok::<_, io::Error>(answer)

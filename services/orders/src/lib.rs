@@ -21,7 +21,7 @@ mod rpc;
 pub mod saga;
 mod store;
 
-use chassis::{Context, Migration, Routes, Statement, saga::Sagas};
+use chassis::{Build, Context, Migration, Routes, Statement, saga::Sagas};
 use contracts::{
     inventory::v1::inventory_service_client::InventoryServiceClient,
     orders::v1::{
@@ -45,27 +45,29 @@ impl chassis::Service for Orders {
     const STATEMENTS: &'static [&'static [Statement]] = &[store::STATEMENTS];
     type Config = Config;
 
-    async fn build(context: Context<Config>) -> Result<Routes, chassis::Error> {
-        let peers = saga::Peers {
-            inventory: context.peers.client("inventory", InventoryServiceClient::new),
-            payments: context.peers.client("payments", PaymentServiceClient::new),
-            refunds: context.peers.client("payments", RefundServiceClient::new),
-        };
-        let sagas = Sagas::builder(
-            &context.database,
-            &context.clock,
-            &context.tasks,
-            context.config.sagas.clone(),
-        )
-        .saga(saga::place::Place::new(peers.clone(), &context.config))
-        .saga(saga::cancel::Cancel::new(peers.clone()))
-        .saga(saga::fulfill::Ship::new(peers))
-        .start()
-        .await?;
-        context.consume("payments", events::Payments::new(sagas.clone()));
-        let rpc = rpc::Rpc::new(&context, sagas);
-        Ok(Routes::new()
-            .add(OrderServiceServer::new(rpc.clone()))
-            .add(SagaAdminServiceServer::new(rpc)))
+    fn build(context: Context<Config>) -> Build {
+        Box::pin(async move {
+            let peers = saga::Peers {
+                inventory: context.peers.client("inventory", InventoryServiceClient::new),
+                payments: context.peers.client("payments", PaymentServiceClient::new),
+                refunds: context.peers.client("payments", RefundServiceClient::new),
+            };
+            let sagas = Sagas::builder(
+                &context.database,
+                &context.clock,
+                &context.tasks,
+                context.config.sagas.clone(),
+            )
+            .saga(saga::place::Place::new(peers.clone(), &context.config))
+            .saga(saga::cancel::Cancel::new(peers.clone()))
+            .saga(saga::fulfill::Ship::new(peers))
+            .start()
+            .await?;
+            context.consume("payments", events::Payments::new(sagas.clone()));
+            let rpc = rpc::Rpc::new(&context, sagas);
+            Ok(Routes::new()
+                .add(OrderServiceServer::new(rpc.clone()))
+                .add(SagaAdminServiceServer::new(rpc)))
+        })
     }
 }

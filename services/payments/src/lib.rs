@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use chassis::{
-    Context, Error, Routes, Service,
+    Build, Context, Error, Routes, Service,
     failpoint::Malformed,
     store::{Migration, Statement},
 };
@@ -54,42 +54,46 @@ impl Service for Payments {
     const STATEMENTS: &'static [&'static [Statement]] = store::STATEMENTS;
     type Config = Config;
 
-    async fn build(context: Context<Config>) -> Result<Routes, Error> {
-        let Context { config, database, clock, pages, tasks, .. } = context;
-        config.check()?;
-        let mut secrets: Vec<Vec<u8>> = config
-            .webhook_secrets
-            .iter()
-            .map(|secret| secret.expose().as_bytes().to_owned())
-            .collect();
-        if secrets.is_empty() {
-            secrets.push(clock.token().into_bytes());
-        }
-        let signing = secrets[0].clone();
-        let sandbox = Sandbox::new(database.clone(), clock.clone(), &config.gateway_uri);
-        let till = Till {
-            database,
-            clock,
-            tasks: tasks.clone(),
-            provider: Arc::new(sandbox.clone()),
-            secrets: Arc::new(secrets),
-            failpoints: config.failpoints.parse().map_err(|error: Malformed| {
-                Error::build(format!("`payments.failpoints` cannot be read: {error}"))
-            })?,
-        };
+    fn build(context: Context<Config>) -> Build {
+        Box::pin(async move {
+            let Context { config, database, clock, pages, tasks, .. } = context;
+            config.check()?;
+            let mut secrets: Vec<Vec<u8>> = config
+                .webhook_secrets
+                .iter()
+                .map(|secret| secret.expose().as_bytes().to_owned())
+                .collect();
+            if secrets.is_empty() {
+                secrets.push(clock.token().into_bytes());
+            }
+            let signing = secrets[0].clone();
+            let sandbox = Sandbox::new(database.clone(), clock.clone(), &config.gateway_uri);
+            let till = Till {
+                database,
+                clock,
+                tasks: tasks.clone(),
+                provider: Arc::new(sandbox.clone()),
+                secrets: Arc::new(secrets),
+                failpoints: config.failpoints.parse().map_err(|error: Malformed| {
+                    Error::build(format!("`payments.failpoints` cannot be read: {error}"))
+                })?,
+            };
 
-        let due = till.clone();
-        tasks.every("sync", config.sync_period, move || due.clone().sync_due());
-        let left_over = till.clone();
-        tasks.every("webhooks", config.sync_period, move || left_over.clone().process_left_over());
-        let mail = Mail::new(sandbox, till.clone(), signing);
-        tasks.every("sandbox_webhooks", config.sandbox_period, move || mail.clone().send());
+            let due = till.clone();
+            tasks.every("sync", config.sync_period, move || due.clone().sync_due());
+            let left_over = till.clone();
+            tasks.every("webhooks", config.sync_period, move || {
+                left_over.clone().process_left_over()
+            });
+            let mail = Mail::new(sandbox, till.clone(), signing);
+            tasks.every("sandbox_webhooks", config.sandbox_period, move || mail.clone().send());
 
-        let rpc = Rpc { till, pages };
-        Ok(Routes::new()
-            .add(PaymentServiceServer::new(rpc.clone()))
-            .add(RefundServiceServer::new(rpc.clone()))
-            .add(LedgerServiceServer::new(rpc.clone()))
-            .add(PaymentWebhookServiceServer::new(rpc)))
+            let rpc = Rpc { till, pages };
+            Ok(Routes::new()
+                .add(PaymentServiceServer::new(rpc.clone()))
+                .add(RefundServiceServer::new(rpc.clone()))
+                .add(LedgerServiceServer::new(rpc.clone()))
+                .add(PaymentWebhookServiceServer::new(rpc)))
+        })
     }
 }

@@ -14,7 +14,7 @@ mod purchase;
 mod rpc;
 mod store;
 
-use chassis::{Context, Error, Migration, Routes, Service, Statement, migration};
+use chassis::{Build, Context, Migration, Routes, Service, Statement, migration};
 use contracts::{
     catalog::v1::pricing_service_client::PricingServiceClient,
     inventory::v1::inventory_service_client::InventoryServiceClient,
@@ -36,27 +36,30 @@ impl Service for Storefront {
     const STATEMENTS: &'static [&'static [Statement]] = &[store::STATEMENTS];
     type Config = Config;
 
-    async fn build(context: Context<Config>) -> Result<Routes, Error> {
-        let settings = config::Checked::new(&context.config)?;
-        let store = store::Store::new(context.database.clone());
-        let market = market::Markets::new(
-            context.peers.client("catalog", PricingServiceClient::new),
-            context.peers.client("inventory", InventoryServiceClient::new),
-        );
-        let purchases = purchase::Purchases::new(
-            store.clone(),
-            context.peers.client("orders", OrderServiceClient::new),
-            context.clock.clone(),
-        );
-        let resume = (purchases.clone(), settings.resume_after);
-        context.tasks.every("resume purchases", settings.resume_period, move || {
-            let (purchases, after) = resume.clone();
-            async move { purchases.resume_stale(after).await }
-        });
-        context.consume("orders", events::Orders::new(purchases.clone()));
-        let rpc = rpc::Rpc::new(store, market, purchases, settings, context.clock, context.pages);
-        Ok(Routes::new()
-            .add(CartServiceServer::new(rpc.clone()))
-            .add(CheckoutServiceServer::new(rpc)))
+    fn build(context: Context<Config>) -> Build {
+        Box::pin(async move {
+            let settings = config::Checked::new(&context.config)?;
+            let store = store::Store::new(context.database.clone());
+            let market = market::Markets::new(
+                context.peers.client("catalog", PricingServiceClient::new),
+                context.peers.client("inventory", InventoryServiceClient::new),
+            );
+            let purchases = purchase::Purchases::new(
+                store.clone(),
+                context.peers.client("orders", OrderServiceClient::new),
+                context.clock.clone(),
+            );
+            let resume = (purchases.clone(), settings.resume_after);
+            context.tasks.every("resume purchases", settings.resume_period, move || {
+                let (purchases, after) = resume.clone();
+                async move { purchases.resume_stale(after).await }
+            });
+            context.consume("orders", events::Orders::new(purchases.clone()));
+            let rpc =
+                rpc::Rpc::new(store, market, purchases, settings, context.clock, context.pages);
+            Ok(Routes::new()
+                .add(CartServiceServer::new(rpc.clone()))
+                .add(CheckoutServiceServer::new(rpc)))
+        })
     }
 }
