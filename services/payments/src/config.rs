@@ -31,7 +31,7 @@ pub struct Config {
     /// How often the built-in provider looks whether a webhook is to be sent.
     #[serde(with = "chassis::duration")]
     pub sandbox_period: Duration,
-    /// Where a test makes a call die: see [`chassis::failpoint`]. The points are
+    /// Where a test makes a call die: see [`mod@chassis::failpoint`]. The points are
     /// `<what>.written` and `<what>.answered`, where what is `collect`, `confirm`,
     /// `capture`, `cancel`, `answer` or `refund`.
     pub failpoints: String,

@@ -33,6 +33,7 @@ use crate::{
 };
 
 pub(crate) use intent::{NewIntent, Operation};
+pub(crate) use webhook::Turn;
 
 /// How long a provider may take to answer: less than the deadline of the calls
 /// that wait for it.

@@ -1,7 +1,7 @@
 //! The built-in provider: it behaves as the token says, keeps its own books and
 //! sends its own webhooks. For development and tests; no money moves.
 //!
-//! Its books ([`book`]) are in the service's database but in tables of their own,
+//! Its books (`book.rs`) are in the service's database but in tables of their own,
 //! which nothing of the service reads, so that a checker can compare the two. Its
 //! webhooks go in by the service's own front door, with a signature.
 

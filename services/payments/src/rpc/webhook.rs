@@ -12,6 +12,7 @@ use crate::{
     domain::WebhookStatus,
     error::Error,
     store::{self, Below},
+    till::Turn,
 };
 
 #[tonic::async_trait]
@@ -54,7 +55,7 @@ impl PaymentWebhookService for Rpc {
         &self,
         request: Request<ReplayWebhookEventRequest>,
     ) -> Result<Response<WebhookEvent>, Status> {
-        let event = self.till.process(&request.get_ref().webhook_event_id).await?;
+        let event = self.till.process(&request.get_ref().webhook_event_id, Turn::Again).await?;
         Ok(Response::new(event.into()))
     }
 }

@@ -21,6 +21,15 @@ const WEBHOOK_BATCH: i64 = 100;
 /// is at it.
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Whether an event is to be processed once, or once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Unless somebody has.
+    First,
+    /// Whatever came of it before.
+    Again,
+}
+
 impl Till {
     /// Takes in one event. Its id here, and whether it was known.
     pub(crate) async fn ingest(
@@ -49,7 +58,7 @@ impl Till {
             let (till, id) = (self.clone(), id.clone());
             self.tasks.spawn("webhook", async move {
                 // What fails is left for the sweeper.
-                if let Err(error) = till.process(&id).await {
+                if let Err(error) = till.process(&id, Turn::First).await {
                     tracing::warn!(%error, webhook_event.id = id, "webhook event {id} could not be processed yet");
                 }
             });
@@ -57,8 +66,8 @@ impl Till {
         Ok((id, known))
     }
 
-    /// Processes an event as it was stored, for the first time or again.
-    pub(crate) async fn process(&self, id: &str) -> Result<Webhook, Error> {
+    /// Processes an event as it was stored.
+    pub(crate) async fn process(&self, id: &str, turn: Turn) -> Result<Webhook, Error> {
         let till = self.clone();
         let id = id.to_owned();
         self.database
@@ -66,6 +75,9 @@ impl Till {
                 Box::pin(async move {
                     let now = tx.clock().now();
                     let mut event = store::webhook::lock(tx, &id).await?;
+                    if turn == Turn::First && event.status != WebhookStatus::Received {
+                        return Ok(event);
+                    }
                     (event.status, event.note) = match till.provider.read(&event.payload) {
                         Ok(notice) => take_to_heart(tx, &mut event.intent_id, &notice).await?,
                         Err(why) => (WebhookStatus::Failed, why),
@@ -82,7 +94,7 @@ impl Till {
     pub(crate) async fn process_left_over(self) -> Result<(), StoreError> {
         let before = self.clock.now() - WEBHOOK_PATIENCE;
         for id in store::webhook::received(&self.database, before, WEBHOOK_BATCH).await? {
-            if let Err(error) = self.process(&id).await {
+            if let Err(error) = self.process(&id, Turn::First).await {
                 tracing::warn!(%error, webhook_event.id = id, "webhook event {id} could not be processed");
             }
         }

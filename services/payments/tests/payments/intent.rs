@@ -1,8 +1,9 @@
 //! The usual ways of a payment, and every refusal.
 
 use contracts::payments::v1::{
-    AttemptState, CancellationReason, CaptureMethod, DeclineCode, ListPaymentIntentsRequest,
-    PaymentActionOutcome, PaymentIntentStatus as Status, RecommendedAction,
+    AttemptState, CancellationReason, CaptureMethod, DeclineCode, GetPaymentIntentRequest,
+    ListAttemptsRequest, ListPaymentIntentsRequest, PaymentActionOutcome,
+    PaymentIntentStatus as Status, RecommendedAction, SyncPaymentRequest,
 };
 use testkit::{reason, request_id};
 
@@ -431,6 +432,19 @@ async fn what_does_not_exist_is_not_found() {
     assert_eq!(reason(&shop.refund(&nobody, None).await.unwrap_err()), "INTENT_NOT_FOUND");
     let answered = shop.answer(&nobody, PaymentActionOutcome::Success).await;
     assert_eq!(reason(&answered.unwrap_err()), "INTENT_NOT_FOUND");
+    let payment_intent_id = nobody.payment_intent_id;
+    let request =
+        SyncPaymentRequest { payment_intent_id: payment_intent_id.clone(), ..Default::default() };
+    assert_eq!(reason(&shop.orders().sync_payment(request).await.unwrap_err()), "INTENT_NOT_FOUND");
+    let request =
+        ListAttemptsRequest { payment_intent_id: payment_intent_id.clone(), ..Default::default() };
+    assert_eq!(
+        reason(&shop.orders().list_attempts(request).await.unwrap_err()),
+        "INTENT_NOT_FOUND"
+    );
+    let request = GetPaymentIntentRequest { payment_intent_id };
+    let refused = shop.orders().get_payment_intent(request).await.unwrap_err();
+    assert_eq!(reason(&refused), "INTENT_NOT_FOUND");
 }
 
 #[tokio::test]
