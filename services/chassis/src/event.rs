@@ -14,6 +14,7 @@ mod consumer;
 mod dead_letter;
 mod delivery;
 mod feed;
+mod follower;
 mod outbox;
 
 pub use consumer::{Consumer, Effect, Options, consume, consume_from};
@@ -26,4 +27,4 @@ use crate::store::Statement;
 
 /// Every statement of this module.
 pub(crate) const STATEMENTS: &[&[Statement]] =
-    &[outbox::STATEMENTS, feed::STATEMENTS, consumer::STATEMENTS, dead_letter::STATEMENTS];
+    &[outbox::STATEMENTS, feed::STATEMENTS, follower::STATEMENTS, dead_letter::STATEMENTS];

@@ -3,7 +3,7 @@
 use contracts::io::cloudevents::v1::CloudEvent;
 use prost::Message as _;
 
-use super::{Delivery, consumer::Stop};
+use super::{Delivery, follower::Stop};
 use crate::{
     Time, args,
     store::{Database, Error, FromRow, Row, Tx},
