@@ -55,6 +55,16 @@ impl Cancellation {
             is_fraud: order.cancel_reason == Some(CancelReason::Fraud),
         }
     }
+
+    /// A payment that an order which is not to be never heard of.
+    pub fn of_orphan(order_id: &str, payment_intent_id: &str) -> Self {
+        Self {
+            order_id: order_id.to_owned(),
+            reservation_id: String::new(),
+            payment_intent_id: payment_intent_id.to_owned(),
+            is_fraud: false,
+        }
+    }
 }
 
 impl Step for CancelStep {

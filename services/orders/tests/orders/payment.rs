@@ -110,3 +110,13 @@ async fn stock_that_was_sold_during_the_payment_refuses_without_a_capture() {
     assert_eq!(shop.world.payments.captures(), 0);
     assert!(shop.world.is_clean());
 }
+
+#[tokio::test]
+async fn money_that_is_held_too_late_for_a_refused_order_is_let_go() {
+    let shop = shop().await;
+    let placement = shop.place(mugs("declined")).await;
+    assert_eq!(refused(&placement), RefusalReason::PaymentDeclined);
+    shop.world.payments.orphan(&placement.order_id);
+    assert_eq!(shop.world.payments.held(), 1);
+    eventually(|| async { shop.world.is_clean().then_some(()) }).await;
+}

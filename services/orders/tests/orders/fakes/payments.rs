@@ -159,6 +159,25 @@ impl Payments {
         }
     }
 
+    /// An intent that was made so late that nobody waits for it any more.
+    pub(crate) fn orphan(&self, order_id: &str) {
+        let intent = PaymentIntent {
+            payment_intent_id: self.clock.id(),
+            order_id: order_id.to_owned(),
+            status: State::RequiresCapture.into(),
+            ..PaymentIntent::default()
+        };
+        lock(&self.state).intents.insert(intent.payment_intent_id.clone(), intent.clone());
+        self.tell(
+            &intent.payment_intent_id,
+            &PaymentAuthorized {
+                payment_intent_id: intent.payment_intent_id.clone(),
+                order_id: order_id.to_owned(),
+                ..PaymentAuthorized::default()
+            },
+        );
+    }
+
     /// Somebody refunds outside of any saga.
     pub(crate) fn refund(&self, order_id: &str, units: i64) {
         let (id, in_all) = {
