@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`place`]: the checkout saga.
-//! - [`payment`]: how it deals with payments.
+//! - `payment`: how it deals with payments.
 //! - [`cancel`]: an order that was confirmed is called off.
 //! - [`fulfill`]: a parcel leaves.
 //! - [`ending`]: what the placements of an order are told when it has ended.

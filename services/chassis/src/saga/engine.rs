@@ -25,12 +25,16 @@ use crate::{
     call::{self, Call},
     clock::{Clock, Time},
     failpoint::Failpoints,
-    store::{Database, Engine, Tx},
+    store::{Database, Engine, Tx, json_texts},
     tasks::Tasks,
 };
 
 /// Recovered instances that are worked on at once.
 const RECOVERIES_MAX: usize = 128;
+/// How often instances that ended long ago are forgotten, and how many at once.
+const PRUNE_PERIOD: Duration = Duration::from_secs(600);
+/// See [`PRUNE_PERIOD`].
+const PRUNE_MAX: i64 = 500;
 /// How often a waiter looks into the database, for what other processes saved.
 const WAIT_POLL: Duration = Duration::from_millis(250);
 
@@ -144,6 +148,11 @@ impl Builder {
         inner.tasks.every("saga sweeper", sweep, move || {
             let inner = Arc::clone(&sweeper);
             async move { inner.sweep().await }
+        });
+        let pruner = Arc::clone(&inner);
+        inner.tasks.every("saga pruner", PRUNE_PERIOD, move || {
+            let inner = Arc::clone(&pruner);
+            async move { inner.prune().await.map(drop) }
         });
         Ok(Sagas { inner })
     }
@@ -379,6 +388,26 @@ impl Inner {
             });
         }
         Ok(())
+    }
+
+    /// Forgets what ended long ago. Says how many.
+    pub(super) async fn prune(&self) -> Result<usize, Fault> {
+        let before = self.clock.now() - self.settings.keep;
+        let old: Vec<String> =
+            self.database.fetch_all(store::OLD, args![before, PRUNE_MAX]).await?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let (count, ids) = (old.len(), json_texts(&old));
+        self.database
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.execute(store::FORGET_STEPS, args![&ids]).await?;
+                    tx.execute(store::FORGET, args![&ids]).await
+                })
+            })
+            .await?;
+        Ok(count)
     }
 
     /// Works on an instance if it is due and nobody does.

@@ -189,8 +189,11 @@ pub struct Settings {
     pub backoff_max: Duration,
     /// How many instances are taken up by one look.
     pub batch: i64,
+    /// How long an instance that has ended is kept for whoever asks about it.
+    #[serde(with = "crate::duration")]
+    pub keep: Duration,
     /// Points at which to fail, for tests: `<saga>.<step>.<act|undo>.<before|after|saved>=<action>`,
-    /// separated by `;`. See [`crate::failpoint`].
+    /// separated by `;`. See [`mod@crate::failpoint`].
     pub failpoints: String,
 }
 
@@ -204,6 +207,7 @@ impl Default for Settings {
             backoff: Duration::from_millis(50),
             backoff_max: Duration::from_secs(60),
             batch: 64,
+            keep: Duration::from_secs(90 * 24 * 60 * 60),
             failpoints: String::new(),
         }
     }

@@ -81,6 +81,14 @@ statements! {
         update saga set wakes = wakes + 1, next_time = $2, attempts = 0, update_time = $2, directive = 'SKIP', \
             status = case when status <> 'FAILED' then status when undoing then 'COMPENSATING' else 'RUNNING' end \
         where saga_id = $1 and step = $3 and status in ('RUNNING', 'PARKED', 'COMPENSATING', 'FAILED')";
+    /// What ended long ago.
+    OLD = "\
+        select saga_id from saga where create_time < $1 and status in ('DONE', 'COMPENSATED') \
+        order by create_time limit $2";
+    /// Forgets their logs.
+    FORGET_STEPS = "delete from saga_step where saga_id in (select value from {{JSON_TEXTS:$1}})";
+    /// Forgets them.
+    FORGET = "delete from saga where saga_id in (select value from {{JSON_TEXTS:$1}})";
 }
 
 /// The longest log that is shown.

@@ -446,6 +446,24 @@ async fn a_step_that_was_done_by_hand_is_skipped() {
     );
 }
 
+#[tokio::test]
+async fn what_ended_long_ago_is_forgotten_and_what_lives_is_not() {
+    let bench = bench("").await;
+    let ended = over(bench.begin().await).await;
+    bench.trip.world.lock().unwrap().wants_visa = true;
+    let waiter = bench.begin().await;
+    let id = waiter.saga_id().to_owned();
+    waiter.until(PATIENCE, |instance| instance.status == Status::Parked).await.unwrap();
+    assert_eq!(bench.sagas.inner.prune().await.unwrap(), 0);
+
+    bench.sagas.inner.stopped.store(true, std::sync::atomic::Ordering::Release);
+    bench.clock.advance(Duration::from_secs(91 * 24 * 60 * 60));
+    assert_eq!(bench.sagas.inner.prune().await.unwrap(), 1);
+    assert!(bench.sagas.get(&ended.saga_id).await.unwrap().is_none());
+    assert!(bench.sagas.log(&ended.saga_id).await.unwrap().is_empty());
+    assert!(bench.sagas.get(&id).await.unwrap().is_some());
+}
+
 #[test]
 fn a_derived_id_is_a_uuid_that_follows_from_its_parts() {
     let id = derived_id(&["ab", "c"]);
