@@ -518,7 +518,9 @@ impl Waiter {
                     }
                 }
                 _ = poll.tick() => seen = self.read().await?,
-                () = tokio::time::sleep_until(deadline) => return self.read().await,
+                () = tokio::time::sleep_until(deadline) => {
+                    return if seen.is_some() { Ok(seen) } else { self.read().await };
+                }
             }
         }
     }
