@@ -3,7 +3,6 @@
 //! `cargo bench -p transcode`. Each case runs in batches of about 5 ms; the median of the batches counts.
 #![expect(clippy::print_stdout, reason = "a bench talks to its terminal")]
 #![expect(clippy::float_arithmetic, reason = "nanoseconds per byte")]
-#![expect(missing_docs, reason = "a program")]
 
 use std::{
     alloc::System,
@@ -181,7 +180,12 @@ fn main() {
         "| shape | wire | JSON | wire->JSON ns | ns/B | of theirs | of memcpy | JSON->wire ns | ns/B | of theirs |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
+    // Any argument that is no flag picks the shapes that contain it.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, message, json) in shapes() {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
         let descriptor = pool_of_catalog.get_message_by_name(message).unwrap();
         let id = schema.message(message).unwrap();
         let wire = their_parse(&descriptor, json.as_bytes());

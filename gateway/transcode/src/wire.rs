@@ -333,6 +333,24 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
+    /// Writes a number in decimal, two digits at a time.
+    #[inline]
+    pub(crate) fn digits(&mut self, value: u64) -> Result<(), Full> {
+        let length = index(value.checked_ilog10().unwrap_or(0)) + 1;
+        let mut rest = value;
+        let mut pairs = self.room(20)?.get_mut(..length).unwrap_or_default().rchunks_exact_mut(2);
+        for pair in &mut pairs {
+            let two = low8(rest % 100);
+            pair.copy_from_slice(&[b'0' + two / 10, b'0' + two % 10]);
+            rest /= 100;
+        }
+        if let [first] = pairs.into_remainder() {
+            *first = b'0' + low8(rest);
+        }
+        self.at += length;
+        Ok(())
+    }
+
     /// Writes one byte where something was written before.
     #[inline]
     pub(crate) fn patch(&mut self, position: usize, byte: u8) {
@@ -408,6 +426,20 @@ mod tests {
     #[test]
     fn a_varint_of_eleven_bytes_is_broken() {
         assert_eq!(Reader::new(&[0xff; 11]).varint(), None);
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for value in (0..20)
+            .flat_map(|power| [10_u64.pow(power) - 1, 10_u64.pow(power)])
+            .chain([u64::MAX, 1234567])
+        {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out, 0, 100);
+            assert!(writer.digits(value).is_ok());
+            writer.finish();
+            assert_eq!(out, value.to_string().into_bytes());
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The JSON mapping of protobuf, in both directions.
 
+mod distinct;
 mod guard;
 mod known;
 mod lexer;

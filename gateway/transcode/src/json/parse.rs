@@ -1,6 +1,7 @@
 //! JSON to wire bytes, in one pass: each member is written as it is read.
 
 use super::{
+    distinct::first_twice,
     guard::{Guard, Mask, Narrowed, Scope},
     lexer::{Lexer, too_deep},
 };
@@ -502,20 +503,11 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
     /// The index of an entry whose key came before, among those from `base` on.
     fn twice(&mut self, base: usize) -> Option<usize> {
         let keys = self.keys.get(base..).unwrap_or_default();
-        let bytes = |&(start, end): &(usize, usize)| {
+        let bytes = |nth: usize| {
+            let (start, end) = keys.get(nth).copied().unwrap_or_default();
             self.out.written(start).get(..end - start).unwrap_or_default()
         };
-        if keys.len() <= 8 {
-            return (1..keys.len())
-                .find(|&nth| keys.iter().take(nth).any(|key| bytes(key) == bytes(&keys[nth])));
-        }
-        let mut sorted: Vec<usize> = (0..keys.len()).collect();
-        sorted.sort_by(|&a, &b| bytes(&keys[a]).cmp(bytes(&keys[b])).then(a.cmp(&b)));
-        sorted
-            .windows(2)
-            .filter(|pair| bytes(&keys[pair[0]]) == bytes(&keys[pair[1]]))
-            .map(|pair| pair[1])
-            .min()
+        first_twice(keys.len(), bytes)
     }
 
     /// Where the name of the `nth` member of an object stands, for an error.

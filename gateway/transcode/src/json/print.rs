@@ -6,6 +6,7 @@
 //! those that need it are printed from an index of their fields. So the worst case costs a small multiple, not a power,
 //! of the usual one.
 
+use super::distinct::first_twice;
 use crate::{
     error::{WireError, WireErrorKind},
     options::PrintOptions,
@@ -293,16 +294,11 @@ impl<'s, 'o> Printer<'s, 'o> {
     /// Whether a key came twice among those from `base` on.
     pub(super) fn twice(&self, base: usize) -> bool {
         let keys = self.keys.get(base..).unwrap_or_default();
-        let bytes = |&(start, end): &(usize, usize)| {
+        let bytes = |nth: usize| {
+            let (start, end) = keys.get(nth).copied().unwrap_or_default();
             self.out.written(start).get(..end - start).unwrap_or_default()
         };
-        if keys.len() <= 8 {
-            return (1..keys.len())
-                .any(|nth| keys.iter().take(nth).any(|key| bytes(key) == bytes(&keys[nth])));
-        }
-        let mut sorted: Vec<&[u8]> = keys.iter().map(bytes).collect();
-        sorted.sort_unstable();
-        sorted.windows(2).any(|pair| pair[0] == pair[1])
+        first_twice(keys.len(), bytes).is_some()
     }
 
     /// One element of a list, or a packed run of them.

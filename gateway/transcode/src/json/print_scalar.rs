@@ -61,18 +61,30 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    #[cold]
+    /// A string that holds something to escape.
+    #[inline(never)]
     fn escaped(&mut self, text: &[u8]) -> Step {
         self.out.byte(b'"')?;
         let mut rest = text;
-        while let Some(at) =
-            rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
-        {
-            let (plain, tail) = rest.split_at(at);
-            self.out.bytes(plain)?;
-            let Some((&byte, tail)) = tail.split_first() else { break };
-            rest = tail;
-            let short = match byte {
+        loop {
+            let (word, length) = match rest.first_chunk::<8>() {
+                Some(chunk) => (u64::from_le_bytes(*chunk), 8),
+                None => (short(rest), rest.len()),
+            };
+            let found = special(word);
+            let plain =
+                if found == 0 { length } else { crate::wire::index(found.trailing_zeros() >> 3) };
+            self.out.padded(&word.to_le_bytes(), plain)?;
+            rest = rest.get(plain..).unwrap_or_default();
+            if found == 0 {
+                if length < 8 {
+                    return Ok(self.out.byte(b'"')?);
+                }
+                continue;
+            }
+            let Some((&byte, after)) = rest.split_first() else { return Err(broken()) };
+            rest = after;
+            let letter = match byte {
                 b'\n' => b'n',
                 b'\r' => b'r',
                 b'\t' => b't',
@@ -85,10 +97,8 @@ impl Printer<'_, '_> {
                     continue;
                 }
             };
-            self.out.bytes(&[b'\\', short])?;
+            self.out.padded(&[b'\\', letter], 2)?;
         }
-        self.out.bytes(rest)?;
-        Ok(self.out.byte(b'"')?)
     }
 
     /// A scalar other than a string.
@@ -159,10 +169,10 @@ impl Printer<'_, '_> {
 
     #[inline]
     fn signed(&mut self, value: i64) -> Step {
-        if value >= 0 {
-            return self.unsigned(value.cast_unsigned());
+        if value < 0 {
+            self.out.byte(b'-')?;
         }
-        Ok(self.out.bytes(itoa::Buffer::new().format(value).as_bytes())?)
+        self.unsigned(value.unsigned_abs())
     }
 
     #[inline]
@@ -170,7 +180,7 @@ impl Printer<'_, '_> {
         if value < 10 {
             return Ok(self.out.byte(b'0' + low8(value))?);
         }
-        Ok(self.out.bytes(itoa::Buffer::new().format(value).as_bytes())?)
+        Ok(self.out.digits(value)?)
     }
 
     /// A 64-bit integer: in quotes, since JSON numbers are doubles to most readers.

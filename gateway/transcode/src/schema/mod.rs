@@ -5,7 +5,7 @@ mod rules;
 mod table;
 
 pub(crate) use table::{
-    Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables,
+    Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables, hash,
 };
 
 use std::{collections::HashMap, fmt};

@@ -298,7 +298,7 @@ fn insert(hashed: &mut [u16], name: &str, slot: u16) {
 
 /// A hash of the length, the first eight bytes and the last eight.
 #[inline]
-fn hash(name: &[u8]) -> usize {
+pub(crate) fn hash(name: &[u8]) -> usize {
     let head =
         name.first_chunk::<8>().map_or_else(|| short(name), |chunk| u64::from_le_bytes(*chunk));
     let tail = name.last_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk));
