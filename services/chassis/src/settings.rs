@@ -155,7 +155,11 @@ impl Settings {
                 problems.push(format!("`{name}` is no table of the settings and no service"));
             }
         }
-        if problems.is_empty() { Ok(Self { tables, ..settings }) } else { Err(SettingsError { problems }) }
+        if problems.is_empty() {
+            Ok(Self { tables, ..settings })
+        } else {
+            Err(SettingsError { problems })
+        }
     }
 
     /// The table of a service's own settings.
@@ -218,21 +222,27 @@ struct Reader<'t> {
 impl Reader<'_> {
     fn table<C: DeserializeOwned + Default>(&mut self, name: &str) -> C {
         let Some(table) = self.tree.remove(name) else { return C::default() };
-        let Value::Object(entries) = &table else {
+        let Value::Object(mut entries) = table else {
             self.problems.push(format!("`{name}` must be a table"));
             return C::default();
         };
         let before = self.problems.len();
-        for (key, value) in entries {
-            let alone = Value::Object(Map::from_iter([(key.clone(), value.clone())]));
-            if let Err(error) = C::deserialize(alone) {
+        for (key, value) in &mut entries {
+            let alone = |value: &Value| {
+                C::deserialize(Value::Object(Map::from_iter([(key.clone(), value.clone())])))
+            };
+            let Err(error) = alone(value) else { continue };
+            let read = scalars(value);
+            if alone(&read).is_ok() {
+                *value = read;
+            } else {
                 self.problems.push(format!("`{name}.{key}`: {error}"));
             }
         }
         if self.problems.len() > before {
             return C::default();
         }
-        C::deserialize(table).unwrap_or_else(|error| {
+        C::deserialize(Value::Object(entries)).unwrap_or_else(|error| {
             self.problems.push(format!("`{name}`: {error}"));
             C::default()
         })
@@ -247,6 +257,21 @@ impl Reader<'_> {
     }
 }
 
+/// The same with texts read as numbers and truths where they are some: flags and
+/// the environment know nothing but text.
+fn scalars(value: &Value) -> Value {
+    match value {
+        Value::String(text) => match serde_json::from_str(text) {
+            Ok(read @ (Value::Number(_) | Value::Bool(_))) => read,
+            _ => value.clone(),
+        },
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), scalars(value))).collect()
+        }
+        _ => value.clone(),
+    }
+}
+
 /// All layers as one tree.
 fn merged(sources: &Sources) -> Result<Map<String, Value>, SettingsError> {
     let failed = |error: config::ConfigError| SettingsError { problems: vec![error.to_string()] };
@@ -255,14 +280,14 @@ fn merged(sources: &Sources) -> Result<Map<String, Value>, SettingsError> {
         builder = builder.set_default(key, value.as_str()).map_err(failed)?;
     }
     if let Some(file) = &sources.file {
-        builder = builder.add_source(config::File::from(file.as_path()).format(config::FileFormat::Toml));
+        builder =
+            builder.add_source(config::File::from(file.as_path()).format(config::FileFormat::Toml));
     }
     let environment = sources.environment.iter().cloned().collect();
     builder = builder.add_source(
         config::Environment::with_prefix(ENVIRONMENT_PREFIX)
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true)
             .source(Some(environment)),
     );
     for (key, value) in &sources.flags {
@@ -281,24 +306,28 @@ pub fn mesh_seed(file: &Path, create: bool) -> io::Result<Vec<u8>> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     if create && !file.exists() {
         let mut seed = [0_u8; 32];
-        aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("the system has no randomness"))?;
+        aws_lc_rs::rand::fill(&mut seed)
+            .map_err(|_| io::Error::other("the system has no randomness"))?;
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
         write_secret(file, URL_SAFE_NO_PAD.encode(seed).as_bytes())?;
     }
     let text = std::fs::read_to_string(file)?;
-    URL_SAFE_NO_PAD
-        .decode(text.trim())
-        .ok()
-        .filter(|seed| seed.len() == 32)
-        .ok_or_else(|| io::Error::other(format!("{} does not hold 32 bytes as base64url", file.display())))
+    URL_SAFE_NO_PAD.decode(text.trim()).ok().filter(|seed| seed.len() == 32).ok_or_else(|| {
+        io::Error::other(format!("{} does not hold 32 bytes as base64url", file.display()))
+    })
 }
 
 /// Writes a file that only its owner may read.
 pub fn write_secret(file: &Path, content: &[u8]) -> io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(content)
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)?
+        .write_all(content)
 }
 
 #[cfg(test)]
@@ -313,8 +342,10 @@ mod tests {
     }
 
     fn sources(environment: &[(&str, &str)]) -> Sources {
-        let environment =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Sources { environment, ..Sources::default() }
     }
 
@@ -322,15 +353,34 @@ mod tests {
     fn later_layers_win() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("mercat.toml");
-        std::fs::write(&file, "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:2\"\n").unwrap();
+        std::fs::write(&file, "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:2\"\n")
+            .unwrap();
         let mut sources = sources(&[("MERCAT__LISTEN__ADMIN", "127.0.0.1:3"), ("HOME", "/root")]);
         sources.file = Some(file);
         sources.defaults.push(("listen.grpc".to_owned(), "127.0.0.1:0".to_owned()));
         let settings = Settings::load(&sources, &[]).unwrap();
-        assert_eq!((settings.listen.grpc.as_str(), settings.listen.admin.as_str()), ("127.0.0.1:1", "127.0.0.1:3"));
+        assert_eq!(
+            (settings.listen.grpc.as_str(), settings.listen.admin.as_str()),
+            ("127.0.0.1:1", "127.0.0.1:3")
+        );
 
         sources.flags.push(("listen.grpc".to_owned(), "127.0.0.1:9".to_owned()));
         assert_eq!(Settings::load(&sources, &[]).unwrap().listen.grpc, "127.0.0.1:9");
+    }
+
+    #[test]
+    fn flags_and_environment_set_numbers_and_texts_that_look_like_some() {
+        let mut sources =
+            sources(&[("MERCAT__CATALOG__HOLD_SECONDS", "7"), ("MERCAT__CATALOG__SECRET", "007")]);
+        sources.flags.push(("limits.max_in_flight".to_owned(), "64".to_owned()));
+        sources.flags.push(("telemetry.sample_ratio".to_owned(), "0.5".to_owned()));
+        sources.flags.push(("database.create".to_owned(), "true".to_owned()));
+        let settings = Settings::load(&sources, &["catalog".to_owned()]).unwrap();
+        let own: Own = settings.table("catalog").unwrap();
+        assert_eq!((own.hold_seconds, own.secret.expose()), (7, "007"));
+        assert_eq!(settings.limits.max_in_flight, 64);
+        assert_eq!(settings.telemetry.sample_ratio.to_string(), "0.5");
+        assert!(settings.database.create);
     }
 
     #[test]
@@ -342,14 +392,19 @@ mod tests {
             ("MERCAT__TYPO__X", "1"),
         ]);
         let error = Settings::load(&wrong, &["catalog".to_owned()]).unwrap_err().to_string();
-        for name in ["listen.gprc", "connections.max_connections", "connections.drain_timeout", "`typo`"] {
+        for name in
+            ["listen.gprc", "connections.max_connections", "connections.drain_timeout", "`typo`"]
+        {
             assert!(error.contains(name), "{name} is not in: {error}");
         }
     }
 
     #[test]
     fn a_service_reads_its_own_table_and_secrets_stay_hidden() {
-        let good = sources(&[("MERCAT__CATALOG__HOLD_SECONDS", "5"), ("MERCAT__CATALOG__SECRET", "hunter2")]);
+        let good = sources(&[
+            ("MERCAT__CATALOG__HOLD_SECONDS", "5"),
+            ("MERCAT__CATALOG__SECRET", "hunter2"),
+        ]);
         let settings = Settings::load(&good, &["catalog".to_owned()]).unwrap();
         let own: Own = settings.table("catalog").unwrap();
         assert_eq!((own.hold_seconds, own.secret.expose()), (5, "hunter2"));

@@ -1,3 +1,5 @@
+//! Every rule that is enforced, and every one that is refused.
+
 use contracts::values::v1::{Money, PostalAddress};
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
