@@ -1,0 +1,137 @@
+//! Clients that are not ours: grpcurl, grpcio and a gRPC-Web client, generated
+//! from the contracts and nothing else. Their tools are found on the PATH.
+#![expect(clippy::unwrap_used, reason = "a test says why it failed")]
+
+#[expect(dead_code, reason = "each test file uses its part of it")]
+mod program;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use program::{House, text};
+
+/// One read of each service that its port answers to whoever may ask it:
+/// service, method, request.
+const READS: [(&str, &str, &str); 6] = [
+    ("identity", "mercat.identity.v1.AuthService/GetJwks", "{}"),
+    ("catalog", "mercat.catalog.v1.ProductService/ListProducts", r#"{"page_size": 1}"#),
+    ("inventory", "mercat.inventory.v1.LocationService/ListLocations", "{}"),
+    ("payments", "mercat.payments.v1.LedgerService/GetBalances", "{}"),
+    ("orders", "mercat.orders.v1.OrderService/ListOrders", "{}"),
+    ("storefront", "mercat.storefront.v1.CartService/CreateCart", r#"{"currency_code": "EUR"}"#),
+];
+
+/// Runs a tool and gives what it printed.
+fn tool(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    text(&output.stdout)
+}
+
+fn grpcurl(arguments: &[&str]) -> String {
+    tool(Command::new("grpcurl").arg("-plaintext").args(arguments))
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+fn proto() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto").canonicalize().unwrap()
+}
+
+/// What a purchase prints at its end.
+fn assert_bought(printed: &str) {
+    let line = printed.lines().last().unwrap();
+    let order: serde_json::Value =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    assert!(order["status"].as_str().unwrap().ends_with("CONFIRMED"), "{printed}");
+    assert!(order["total"].as_i64().unwrap() > 0, "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs grpcurl"]
+async fn grpcurl_lists_and_calls_every_service() {
+    use contracts::identity::v1::{LoginRequest, auth_service_client::AuthServiceClient};
+
+    let house = House::new();
+    let program = house.up();
+    let home = mesh::home::Home::open(Path::new(house.folder())).unwrap();
+    let account = home.account();
+    let request = LoginRequest {
+        email: account.email.clone(),
+        password: account.password.clone(),
+        ..LoginRequest::default()
+    };
+    let signed_in =
+        program.client().client(AuthServiceClient::new).login(request).await.unwrap().into_inner();
+    let token = format!("authorization: Bearer {}", signed_in.tokens.unwrap().access_token);
+
+    let gateway = program.gateway.to_string();
+    let contract = chassis::Contract::embedded().unwrap();
+    let listed = grpcurl(&[&gateway, "list"]);
+    for name in contract.service_names() {
+        let own = program.services[&name].to_string();
+        let listed_there = grpcurl(&[&own, "list"]);
+        for service in contract.grpc_services(&name) {
+            assert!(listed.lines().any(|line| line == service), "{service} is not in {listed}");
+            assert!(
+                listed_there.lines().any(|line| line == service),
+                "{service} is not in {listed_there}"
+            );
+            for port in [&gateway, &own] {
+                let described = grpcurl(&[port, "describe", &service]);
+                assert!(described.contains("rpc "), "{described}");
+            }
+        }
+        let (_, method, request) = READS.iter().find(|(found, _, _)| *found == name).unwrap();
+        for port in [&gateway, &own] {
+            grpcurl(&["-H", &token, "-d", request, port, method]);
+        }
+    }
+    let health = grpcurl(&[&gateway, "grpc.health.v1.Health/Check"]);
+    assert!(health.contains("SERVING"), "{health}");
+    assert_eq!(program.stop(), Some(0));
+}
+
+#[test]
+#[ignore = "needs grpcio"]
+fn a_python_client_buys() {
+    let house = House::new();
+    let program = house.up();
+    let generated = tempfile::tempdir().unwrap();
+    let printed = tool(
+        Command::new("python3")
+            .arg(clients().join("purchase.py"))
+            .arg(program.gateway.to_string())
+            .arg(proto())
+            .arg(generated.path()),
+    );
+    assert_bought(&printed);
+    assert_eq!(program.stop(), Some(0));
+}
+
+#[test]
+#[ignore = "needs Node"]
+fn a_grpc_web_client_buys() {
+    let house = House::new();
+    let program = house.up();
+    let folder = clients();
+    tool(Command::new("buf").current_dir(&folder).arg("generate").arg(proto()));
+    let printed = tool(
+        Command::new("node")
+            .current_dir(&folder)
+            .arg("purchase.mjs")
+            .arg(format!("http://{}", program.gateway)),
+    );
+    assert_bought(&printed);
+    assert_eq!(program.stop(), Some(0));
+}
