@@ -1,6 +1,6 @@
 //! A service, and the one way to run it.
 //!
-//! [`run`] is what `main` calls; [`start`] is the same thing for the mesh and for
+//! [`run()`](crate::run()) is what `main` calls; [`start`] is the same thing for the mesh and for
 //! tests, where many services share a [`Host`]. There is no third way.
 
 use std::{fmt, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Clock, Contract, Database, Fault, Keys, Migration, Pages, Peers, Routes, Settings, Statement, Tasks,
+    call::{self, Call},
     channel::Switchboard,
     event,
     guard::Guard,
@@ -27,6 +28,8 @@ use crate::{
 const KEYS_PERIOD: Duration = Duration::from_secs(30);
 /// How often what is old is forgotten.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How long the identity service may take to say its keys.
+const KEYS_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a service looks whether what it stands on still answers.
 const HEALTH_PERIOD: Duration = Duration::from_secs(1);
 
@@ -332,9 +335,13 @@ fn sweep(tasks: &Tasks, database: &Database) {
     });
 }
 
+/// Asks the identity service for its keys: for this service, never with the token
+/// of whoever calls, which nothing vouches for yet.
 async fn public_keys(peers: Peers) -> Result<Vec<PublicKey>, Fault> {
+    let call = call::current().unwrap_or_else(|| Call::begin(KEYS_PATIENCE));
     let mut client = peers.client("identity", AuthServiceClient::new);
-    let response = client.get_jwks(GetJwksRequest {}).await?.into_inner();
+    let asked = client.get_jwks(GetJwksRequest {});
+    let response = call::scope(Call { authorization: None, ..call }, asked).await?.into_inner();
     Ok(response.keys.into_iter().map(|key| PublicKey { kid: key.kid, x: key.x }).collect())
 }
 

@@ -32,6 +32,8 @@ use crate::{
 
 /// How long the mesh may take to start.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
+/// Pieces of each SKU: nobody is to be refused.
+const STOCK: &str = "1000000000";
 /// How many reads stand against one purchase.
 const READS: u64 = 4;
 
@@ -63,7 +65,7 @@ impl Operation {
             Self::List => "list of 50 with prices",
             Self::Product => "one product with variants",
             Self::Cart => "a new cart with a line",
-            Self::Purchase => "purchase (12 requests)",
+            Self::Purchase => "purchase, 11 requests",
         }
     }
 }
@@ -78,7 +80,7 @@ pub fn run(runtime: &tokio::runtime::Runtime, load: Load) -> Result<(), Error> {
     let address = free().map_err(|error| failed("no port is free", error))?;
     let started = Instant::now();
     let mut mesh = Command::new(program)
-        .args(["up", "--ports", "0", "--admin", "127.0.0.1:0", "--until-eof"])
+        .args(["up", "--ports", "0", "--admin", "127.0.0.1:0", "--until-eof", "--demo-stock", STOCK])
         .args(["--data", &folder.display().to_string(), "--listen", &address.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -135,7 +137,8 @@ async fn repeat(
 ) -> Result<(), Fault> {
     let left = Arc::new(AtomicU64::new(count));
     let mut all = JoinSet::new();
-    for _ in 0..shoppers {
+    for pick in 0..shoppers {
+        let pick = usize::try_from(pick).unwrap_or_default();
         let (client, left) = (client.clone(), left.clone());
         all.spawn(async move {
             let shopper = shop::guest(&client).await?;
@@ -144,7 +147,7 @@ async fn repeat(
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
                 .is_ok()
             {
-                once(&shopper, operation, &sku).await?;
+                once(&shopper, operation, &sku, pick).await?;
             }
             Ok::<(), Fault>(())
         });
@@ -155,7 +158,12 @@ async fn repeat(
     Ok(())
 }
 
-async fn once(client: &Client, operation: Operation, sku: &(String, String)) -> Result<(), Fault> {
+async fn once(
+    client: &Client,
+    operation: Operation,
+    sku: &(String, String),
+    pick: usize,
+) -> Result<(), Fault> {
     match operation {
         Operation::List => {
             let request = ListProductsRequest {
@@ -176,7 +184,7 @@ async fn once(client: &Client, operation: Operation, sku: &(String, String)) -> 
             client.client(CartServiceClient::new).create_cart(request).await?;
         }
         Operation::Purchase => {
-            let wish = Wish { payment_method: "pm_card_ok".to_owned(), quantity: 1, quiet: true };
+            let wish = Wish { payment_method: "pm_card_ok".to_owned(), quantity: 1, pick, quiet: true };
             shop::purchase(client, &wish).await?;
         }
     }

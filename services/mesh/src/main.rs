@@ -30,6 +30,11 @@ use mesh::{
     split::Split,
 };
 
+/// Many small allocations on several threads: what the system's allocator is slow
+/// at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long telemetry may take to send what it holds back.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// How many of each SKU the demo has.
@@ -135,6 +140,9 @@ struct Up {
     /// Start with an empty catalogue.
     #[arg(long)]
     no_demo: bool,
+    /// How many of each SKU the demo catalogue has.
+    #[arg(long, value_name = "PIECES", default_value_t = DEMO_STOCK)]
+    demo_stock: i64,
     /// Drain when standard input ends: whoever started this process holds it.
     #[arg(long, hide = true)]
     until_eof: bool,
@@ -184,7 +192,7 @@ fn main() -> ExitCode {
         Verb::Explain { verb, target } => explain(&verb, &target),
         Verb::Seed { products, stock, to } => seed(products, stock, &to),
         Verb::Shop { payment_method, quantity, gateway } => {
-            buy(&gateway, &Wish { payment_method, quantity, quiet: false })
+            buy(&gateway, &Wish { payment_method, quantity, pick: 0, quiet: false })
         }
         Verb::Bench { shoppers, purchases } => {
             runtime().and_then(|runtime| bench::run(&runtime, Load { shoppers, purchases }))
@@ -318,7 +326,7 @@ impl Up {
         }
         let account = home.account();
         let staff = client.sign_in(&account.email, &account.password).await?;
-        demo::seed(&staff, demo::PRODUCTS, DEMO_STOCK, |_| {}).await?;
+        demo::seed(&staff, demo::PRODUCTS, self.demo_stock, |_| {}).await?;
         Ok(())
     }
 }

@@ -40,8 +40,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Wish {
     /// The payment method's token.
     pub payment_method: String,
-    /// How many of the first product in the list.
+    /// How many.
     pub quantity: i32,
+    /// Which of the first products in the list.
+    pub pick: usize,
     /// Say nothing.
     pub quiet: bool,
 }
@@ -75,15 +77,15 @@ pub async fn guest(client: &Client) -> Result<Client, Fault> {
 
 /// The first product in the list, and the SKU of its first variant.
 pub async fn first_sku(client: &Client) -> Result<(String, String), Fault> {
-    let (product, sku) = first_product(client).await?;
+    let (product, sku) = look(client, 0).await?;
     Ok((product.product_id, sku))
 }
 
-async fn first_product(client: &Client) -> Result<(Product, String), Fault> {
-    let request = ListProductsRequest { page_size: 5, ..ListProductsRequest::default() };
+async fn look(client: &Client, pick: usize) -> Result<(Product, String), Fault> {
+    let request = ListProductsRequest { page_size: 10, ..ListProductsRequest::default() };
     let listed =
         client.client(ProductServiceClient::new).list_products(request).await?.into_inner();
-    let product = listed.products.first().ok_or_else(|| {
+    let product = listed.products.get(pick % listed.products.len().max(1)).ok_or_else(|| {
         Fault::internal().message("nothing is for sale: run `mercat seed --products 100` first")
     })?;
     let request = GetProductRequest {
@@ -113,7 +115,7 @@ pub async fn purchase(client: &Client, wish: &Wish) -> Result<PlacedOrder, Fault
 /// From the first look to the sale.
 async fn walk(client: &Client, wish: &Wish, steps: &mut Steps) -> Result<PlacedOrder, Fault> {
     let clock = Clock::system();
-    let (product, sku) = first_product(client).await?;
+    let (product, sku) = look(client, wish.pick).await?;
     steps.done("Look at what there is", format!("{} as {sku}", product.title));
 
     let mut carts = client.client(CartServiceClient::new);
