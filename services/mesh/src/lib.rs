@@ -4,7 +4,7 @@
 //! - [`services`]: the one list.
 //! - [`fused`]: all of them in this process; [`split`]: a process each.
 //! - [`demo`]: a catalogue with stock to begin with; [`shop`]: a purchase, step by step.
-//! - [`bench`]: purchases, measured.
+//! - [`mod@bench`]: purchases, measured.
 //! - [`routes`]: what the edge answers to, for people.
 #![expect(
     clippy::print_stdout,
