@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p transcode`. Each case runs in batches of about 5 ms; the median of the batches counts.
 #![expect(clippy::print_stdout, reason = "a bench talks to its terminal")]
+#![expect(clippy::unwrap_used, reason = "a bench panics where it fails")]
 #![expect(clippy::float_arithmetic, reason = "nanoseconds per byte")]
 
 use std::{
@@ -181,7 +182,8 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     // Any argument that is no flag picks the shapes that contain it.
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     for (name, message, json) in shapes() {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;

@@ -160,7 +160,8 @@ pub enum RequestError {
         /// What is wrong and what to do.
         message: String,
     },
-    /// Two parts of the request set one field, or two fields of one oneof.
+    /// Two parts of the request set one field, or two fields of one oneof. Where one of them is a JSON body, it is a
+    /// [`Json`](Self::Json) of kind [`JsonErrorKind::Conflict`] instead, which also says where.
     #[error("{first} and {second} both set {field:?}; send it in one of them")]
     Conflict {
         /// The field.

@@ -64,6 +64,7 @@ pub use error::{
     WireError, WireErrorKind,
 };
 pub use http_body::HttpBody;
+pub use json::json_values;
 pub use method::{Content, Idempotency, Method, MethodId};
 pub use options::{Body, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
 pub use path::{FieldPath, Raw};

@@ -1,4 +1,5 @@
 //! What is wrong with http rules is said before the first request.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use prost_reflect::DescriptorPool;
 use protox::file::{
@@ -90,6 +91,12 @@ fn fields_that_two_parts_would_set_are_named() {
     wrong(r#"get: "/v1/{a}/{b}""#, ProblemKind::Override, "of one oneof");
     wrong(r#"post: "/v1/{id}" body: "id""#, ProblemKind::Override, "path and body both set `id`");
     wrong(r#"post: "/v1/{a}" body: "b""#, ProblemKind::Override, "path and body");
+}
+
+#[test]
+fn what_no_client_can_send_is_named() {
+    wrong(r#"custom { kind: "get" path: "/v1" }"#, ProblemKind::Unreachable, "upper case");
+    wrong(r#"get: "/v1/../x""#, ProblemKind::Unreachable, "resolve");
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! - Member names twice, map keys twice and two members of one oneof are refused; it takes the last (some of them).
 //! - A Timestamp, Duration or FieldMask out of range or without JSON form is refused in both directions.
 //! - A wire type other than the field's makes it an unknown field, as the specification has it; it refuses the message.
+//! - So does it for maps: prost-reflect takes a varint in the place of an entry for an entry of defaults.
 //! - Any without a type is `{}`; a Value that holds nothing is null.
 //! - 1.0 is printed as 1.
 //! - Base64 of both alphabets is read; so are integers with exponents in strings.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod oracle;
 
@@ -213,6 +215,21 @@ fn field_value(dice: &mut Dice, field: &FieldDescriptor, depth: u32) -> Option<V
     scalar(dice, &kind, depth)
 }
 
+/// Whether a map field comes with another wire type than that of its entries.
+fn has_odd_map(wire: &[u8]) -> bool {
+    let mut rest = wire;
+    while let Ok((tag, wire_type)) = prost::encoding::decode_key(&mut rest) {
+        if (50..58).contains(&tag) && wire_type != prost::encoding::WireType::LengthDelimited {
+            return true;
+        }
+        let context = prost::encoding::DecodeContext::default();
+        if prost::encoding::skip_field(wire_type, tag, &mut rest, context).is_err() {
+            break;
+        }
+    }
+    false
+}
+
 /// Cuts wire bytes at the boundaries of their top fields and shuffles the pieces.
 fn shuffle(dice: &mut Dice, wire: &[u8]) -> Vec<u8> {
     let mut pieces: Vec<Vec<u8>> = Vec::new();
@@ -314,7 +331,9 @@ fn mutated_wire_bytes_never_panic_and_agree_where_both_accept() {
         }
         let (Ok(ours), Ok(decoded)) = (print(&wire), decode(&wire)) else { return Ok(()) };
         let Ok(theirs) = their_print(&decoded) else { return Ok(()) };
-        prop_assert_eq!(difference(&ours, &theirs), None);
+        if !has_odd_map(&wire) {
+            prop_assert_eq!(difference(&ours, &theirs), None, "{:02x?}", wire);
+        }
         Ok(())
     });
 }

@@ -1,4 +1,5 @@
 //! The rules of the JSON mapping, one by one.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod oracle;
 
@@ -29,7 +30,7 @@ fn becomes(json: &str, expected: &str) {
 
 #[track_caller]
 fn refused(json: &str, kind: JsonErrorKind) -> String {
-    let error = parse(json.as_bytes()).expect_err(json);
+    let Err(error) = parse(json.as_bytes()) else { panic!("was taken: {json}") };
     assert_eq!(error.kind(), kind, "{error}");
     error.to_string()
 }
@@ -477,4 +478,32 @@ fn what_is_no_json_is_refused_at_its_place() {
     }
     let message = refused("{\"anInt32\":1\n\"aString\":2}", JsonErrorKind::Syntax);
     assert_eq!(message, "expected `,` or `}`, found `\"` (line 2, column 1)");
+}
+
+#[test]
+fn a_stream_of_values_is_an_array_or_one_behind_the_other() {
+    let split = |json: &'static str| {
+        let values = transcode::json_values(json.as_bytes(), &ParseOptions::default());
+        values.map(|values| {
+            values.into_iter().map(|value| std::str::from_utf8(value).unwrap()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(split("[{\"a\":[1]}, 2 ,\"x\"]").unwrap(), ["{\"a\":[1]}", "2", "\"x\""]);
+    assert_eq!(split(" {\"a\":1}\n{\"b\":\"]\"}\r\n\n").unwrap(), ["{\"a\":1}", "{\"b\":\"]\"}"]);
+    assert_eq!(split("[]").unwrap(), [""; 0]);
+    assert_eq!(split("  ").unwrap(), [""; 0]);
+    for broken in ["[1", "[1,]", "[1] 2", "{\"a\"", "{} x"] {
+        assert_eq!(split(broken).unwrap_err().kind(), JsonErrorKind::Syntax, "{broken}");
+    }
+}
+
+#[test]
+fn an_extension_is_a_field_by_its_full_name_in_brackets() {
+    let options = schema().message("google.protobuf.MessageOptions").unwrap();
+    let mut wire = Vec::new();
+    let json = br#"{"deprecated":true,"[rich.v1.note]":"x"}"#;
+    schema().json_to_wire(options, json, &mut wire, &ParseOptions::default()).unwrap();
+    let mut out = Vec::new();
+    schema().wire_to_json(options, &wire, &mut out, &PrintOptions::default()).unwrap();
+    assert_eq!(out, json);
 }

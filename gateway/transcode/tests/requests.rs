@@ -1,4 +1,5 @@
 //! Routes, and whole HTTP requests to wire bytes.
+#![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::sync::OnceLock;
 

@@ -83,10 +83,7 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
 
     /// Nothing but whitespace may follow.
     pub(crate) fn end(&mut self) -> Step {
-        if self.lexer.peek() == 0 && self.lexer.position() >= self.lexer.json().len() {
-            return Ok(());
-        }
-        Err(self.lexer.syntax("the end"))
+        super::end(&mut self.lexer)
     }
 
     #[inline]

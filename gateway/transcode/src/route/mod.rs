@@ -5,5 +5,5 @@ mod template;
 mod trie;
 
 pub(crate) use percent::{decode_query, decode_segments};
-pub(crate) use template::Template;
+pub(crate) use template::{Segment, Template};
 pub(crate) use trie::{Captures, Trie};

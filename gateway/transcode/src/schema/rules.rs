@@ -11,7 +11,7 @@ use crate::{
     error::{Problem, ProblemKind},
     method::Method,
     path::FieldPath,
-    route::{Template, Trie},
+    route::{Segment, Template, Trie},
     text,
     wire::index,
 };
@@ -175,6 +175,7 @@ impl Audit<'_> {
                 return None;
             }
         };
+        self.reachable(&template);
         let body = self.body();
         let response_body = self.response_body();
         let fields: Vec<String> = template.variable_fields().map(str::to_owned).collect();
@@ -196,6 +197,23 @@ impl Audit<'_> {
             response_body: response_body?,
             rpc,
         })
+    }
+
+    /// What no client can send.
+    fn reachable(&mut self, template: &Template) {
+        let fixed = ["get", "put", "post", "delete", "patch", "head", "options"];
+        if fixed.contains(&self.rule.http_method.as_str()) {
+            let message = format!(
+                "HTTP methods are upper case; write the kind as {}",
+                self.rule.http_method.to_uppercase()
+            );
+            self.report(ProblemKind::Unreachable, message);
+        }
+        let dots = |segment: &Segment| matches!(segment, Segment::Literal(text) if matches!(&**text, "." | ".."));
+        if template.segments().iter().any(dots) {
+            let message = "clients and proxies resolve `.` and `..` before they send a path".into();
+            self.report(ProblemKind::Unreachable, message);
+        }
     }
 
     /// `None` if the rule's body is wrong.

@@ -73,9 +73,7 @@ pub(crate) fn value(json: &str) -> serde_json::Value {
         use serde_json::Value;
         match value {
             // serde_json reads doubles to within a unit in the last place.
-            Value::Number(number) => {
-                Value::from(format!("{:.12e}", number.as_f64().unwrap() + 0.0))
-            }
+            Value::Number(number) => Value::from(format!("{:.12e}", number.as_f64().unwrap())),
             Value::Array(items) => items.into_iter().map(normal).collect(),
             Value::Object(members) => {
                 members.into_iter().map(|(name, value)| (name, normal(value))).collect()
