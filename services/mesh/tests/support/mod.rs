@@ -6,6 +6,7 @@
     reason = "a test that cannot be set up has failed, and says why"
 )]
 
+pub(crate) mod raw;
 pub(crate) mod rest;
 pub(crate) mod shopper;
 pub(crate) mod web;
@@ -307,6 +308,17 @@ impl TestMesh {
     /// A token that every service believes, for a subject that nobody registered.
     pub(crate) fn token(&self, id: &str, kind: Kind, permissions: &[&str]) -> String {
         testkit::token(&self.signing, &self.host.clock, id, kind, permissions)
+    }
+
+    /// The key whose tokens every service believes.
+    pub(crate) fn signing(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    /// Proof of being this service, as peers send it.
+    pub(crate) fn service_token(&self, name: &str) -> http::HeaderValue {
+        let keys = Keys::new(name, self.host.mesh_key.clone(), self.host.clock.clone(), &[]);
+        keys.own_token().unwrap()
     }
 
     /// The way to a service's own port as a peer service.
