@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
-use http_body_util::Full;
+use http_body_util::{BodyStream, Full, StreamBody};
 use tonic::body::Body;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower_layer::Layer as _;
@@ -107,6 +107,10 @@ impl Inner {
         let mut response = match speech {
             Speech::Grpc => self.stack.serve(request).await,
             Speech::GrpcWeb => {
+                // Frames in base64 get shorter on the way, but the translation says
+                // the length that came in, and a length that is wrong breaks the
+                // call to the service.
+                let request = request.map(|body| Body::new(StreamBody::new(BodyStream::new(body))));
                 let Ok(response) = self.web.clone().call(request).await;
                 response
             }

@@ -353,21 +353,13 @@ fn unquoted(value: &str) -> &str {
 }
 
 fn unreadable(error: &RequestError) -> Refusal {
+    // It says the place of what is wrong itself.
     let text = error.to_string();
-    let fault = Fault::invalid_argument(ErrorReason::InvalidField).message(text.clone());
-    let fault = match (error.field(), error.position()) {
-        (Some(field), Some(position)) if !field.is_empty() => fault.violation(
-            field,
-            format!("{text} (line {}, column {})", position.line, position.column),
-        ),
-        (Some(field), None) if !field.is_empty() => fault.violation(field, text),
-        (_, Some(position)) => fault.violation(
-            "body",
-            format!("{text} (line {}, column {})", position.line, position.column),
-        ),
-        (_, None) => fault.violation("body", text),
-    };
-    fault.into()
+    let field = error.field().filter(|field| !field.is_empty()).unwrap_or("body");
+    Fault::invalid_argument(ErrorReason::InvalidField)
+        .message(text.clone())
+        .violation(field, text)
+        .into()
 }
 
 // === reading the response ===
