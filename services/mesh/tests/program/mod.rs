@@ -80,6 +80,8 @@ impl House {
             );
             set("database.create", "true");
             set("database.connections", "6");
+            // Elsewhere another process may have the lease of one that was killed.
+            set("orders.sagas.lease", "13s");
         }
         Self { folder: tempfile::tempdir().unwrap(), arguments }
     }
