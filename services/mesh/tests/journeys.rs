@@ -1,6 +1,6 @@
 //! What people do in a shop, from the first look to the receipt and after, through
 //! the gateway of a whole mesh: on both shapes, by each of the three protocols.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says why it failed")]
+#![expect(clippy::unwrap_used, reason = "a test says why it failed")]
 
 #[path = "journeys/account.rs"]
 mod account;

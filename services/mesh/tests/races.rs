@@ -1,6 +1,6 @@
 //! Many want the same at the same time: one gets it, the others are told why not,
 //! and nothing is left over. On both shapes, on the database the tests run on.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says why it failed")]
+#![expect(clippy::unwrap_used, reason = "a test says why it failed")]
 
 #[path = "support/shapes.rs"]
 #[macro_use]
