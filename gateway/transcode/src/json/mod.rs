@@ -7,6 +7,7 @@ mod lexer;
 mod number;
 mod parse;
 mod print;
+mod print_careful;
 mod print_known;
 mod print_scalar;
 mod scalar;

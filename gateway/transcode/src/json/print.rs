@@ -37,28 +37,28 @@ pub(super) struct Printer<'s, 'o> {
     /// The error that is on its way up only asks for care.
     pub(super) restart: bool,
     /// Seen bits beyond the 64th of the messages that are open.
-    seen: Vec<u64>,
+    pub(super) seen: Vec<u64>,
     /// Where the keys of the maps that are open stand in `out`.
     pub(super) keys: Vec<(usize, usize)>,
 }
 
 /// Which fields of a message were met.
 #[derive(Clone, Copy)]
-struct Seen {
+pub(super) struct Seen {
     first: u64,
-    base: usize,
+    pub(super) base: usize,
 }
 
 /// The list or map that is being printed.
 #[derive(Clone, Copy)]
-struct Open {
-    slot: u32,
+pub(super) struct Open {
+    pub(super) slot: u32,
     /// Where its name begins, and where its content does.
-    name: usize,
-    content: usize,
+    pub(super) name: usize,
+    pub(super) content: usize,
     /// Where its keys begin.
-    keys: usize,
-    count: usize,
+    pub(super) keys: usize,
+    pub(super) count: usize,
 }
 
 impl From<Full> for WireError {
@@ -153,7 +153,7 @@ impl<'s, 'o> Printer<'s, 'o> {
         self.streamed(table, wire)
     }
 
-    fn begin(&mut self, table: &MessageTable) -> Seen {
+    pub(super) fn begin(&mut self, table: &MessageTable) -> Seen {
         let seen = Seen { first: 0, base: self.seen.len() };
         if table.seen_bits > 64 {
             self.seen.resize(seen.base + index((table.seen_bits - 1) / 64), 0);
@@ -163,7 +163,7 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     /// Marks a seen bit; whether it was marked before.
     #[inline]
-    fn mark(&mut self, seen: &mut Seen, bit: u32) -> bool {
+    pub(super) fn mark(&mut self, seen: &mut Seen, bit: u32) -> bool {
         let mask = 1_u64 << (bit & 63);
         let word = if bit < 64 {
             Some(&mut seen.first)
@@ -174,7 +174,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     #[inline]
-    fn name(&mut self, field: &Field) -> Result<(), Full> {
+    pub(super) fn name(&mut self, field: &Field) -> Result<(), Full> {
         let key = if self.options.use_proto_names { &field.proto_key } else { &field.json_key };
         self.key(key)
     }
@@ -265,7 +265,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     #[cold]
-    fn within(&self, error: WireError, field: &Field) -> WireError {
+    pub(super) fn within(&self, error: WireError, field: &Field) -> WireError {
         self.within_text(error, &field.json_name)
     }
 
@@ -275,7 +275,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     /// Ends a list or map.
-    fn close(&mut self, table: &MessageTable, open: Open) -> Step {
+    pub(super) fn close(&mut self, table: &MessageTable, open: Open) -> Step {
         let map = matches!(table.field(open.slot).cardinality, Cardinality::Map(_));
         if map {
             if self.twice(open.keys) {
@@ -303,7 +303,7 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     /// One element of a list, or a packed run of them.
     #[inline]
-    fn elements(
+    pub(super) fn elements(
         &mut self,
         field: &'s Field,
         wire_type: u8,
@@ -382,7 +382,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     /// One entry of a map, with a comma before it.
-    fn entry(&mut self, entry: &'s EntryTable, wire: &[u8]) -> Step {
+    pub(super) fn entry(&mut self, entry: &'s EntryTable, wire: &[u8]) -> Step {
         let mut reader = Reader::new(wire);
         let (mut key, mut value) = (None, None);
         let mut parts = Vec::new();
@@ -424,7 +424,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     /// The key of a map, in quotes.
-    fn map_key(&mut self, key: &Field, at: Option<Reader<'_>>) -> Step {
+    pub(super) fn map_key(&mut self, key: &Field, at: Option<Reader<'_>>) -> Step {
         let Kind::Scalar(scalar) = key.kind else { return Err(broken()) };
         if scalar == Scalar::String {
             let text = match at {
@@ -453,7 +453,7 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     /// The fields of `slots` that were not met and have no presence, as their defaults.
     #[cold]
-    fn defaults(
+    pub(super) fn defaults(
         &mut self,
         table: &'s MessageTable,
         slots: std::ops::Range<u32>,
@@ -486,205 +486,11 @@ impl<'s, 'o> Printer<'s, 'o> {
             kind => self.whole(kind, &[]),
         }
     }
-
-    /// Whether a message has fields in several runs, again, or (with defaults in between) out of order.
-    fn is_irregular(&mut self, table: &MessageTable, wire: &[u8]) -> Result<bool, WireError> {
-        let mut reader = Reader::new(wire);
-        let mut seen = self.begin(table);
-        let mut last = NONE;
-        let mut irregular = false;
-        while !reader.is_empty() && !irregular {
-            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-            reader.skip(number, wire_type).ok_or_else(broken)?;
-            let Some(slot) = table.slot_by_number(number) else { continue };
-            let field = table.field(slot);
-            if !accepts(field, wire_type) {
-                continue;
-            }
-            if slot == last {
-                // Two entries may have one key.
-                irregular = !matches!(field.cardinality, Cardinality::List { .. });
-                continue;
-            }
-            irregular = self.mark(&mut seen, slot)
-                || field.oneof != NONE && self.mark(&mut seen, field.oneof)
-                || self.options.emit_defaults && last != NONE && slot < last;
-            last = slot;
-        }
-        self.seen.truncate(seen.base);
-        Ok(irregular)
-    }
-
-    /// The fields of a message in any order and any number of parts, from an index of them.
-    fn indexed(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
-        let mut reader = Reader::new(wire);
-        let mut found: Vec<(u32, u8, Reader<'_>)> = Vec::new();
-        while !reader.is_empty() {
-            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-            let at = reader;
-            reader.skip(number, wire_type).ok_or_else(broken)?;
-            if let Some(slot) =
-                table.slot_by_number(number).filter(|slot| accepts(table.field(*slot), wire_type))
-            {
-                let oneof = table.field(slot).oneof;
-                if oneof != NONE {
-                    // The last member of a oneof wins, and what came before it is gone.
-                    found.retain(|&(other, _, _)| {
-                        other == slot || table.field(other).oneof != oneof
-                    });
-                }
-                found.push((slot, wire_type, at));
-            }
-        }
-        found.sort_by_key(|&(slot, _, _)| slot);
-        let mut rest = found.as_slice();
-        let mut next_default = 0;
-        let mut seen = self.begin(table);
-        while let Some(&(slot, _, _)) = rest.first() {
-            let run = rest.partition_point(|&(other, _, _)| other == slot);
-            let (run, after) = rest.split_at(run);
-            rest = after;
-            if self.options.emit_defaults {
-                self.defaults(table, next_default..slot, &mut seen)?;
-                next_default = slot + 1;
-            }
-            let field = table.field(slot);
-            if let Err(error) = self.run(table, slot, run) {
-                return Err(self.within(error, field));
-            }
-        }
-        if self.options.emit_defaults {
-            let all = u32::try_from(table.fields.len()).unwrap_or(NONE);
-            self.defaults(table, next_default..all, &mut seen)?;
-        }
-        self.seen.truncate(seen.base);
-        Ok(())
-    }
-
-    /// What a message holds of one field, as the value alone.
-    pub(super) fn field(&mut self, table: &'s MessageTable, slot: u32, wire: &[u8]) -> Step {
-        let mut reader = Reader::new(wire);
-        let mut found = Vec::new();
-        while !reader.is_empty() {
-            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-            let at = reader;
-            reader.skip(number, wire_type).ok_or_else(broken)?;
-            if table.slot_by_number(number) == Some(slot) && accepts(table.field(slot), wire_type) {
-                found.push((slot, wire_type, at));
-            }
-        }
-        let field = table.field(slot);
-        let Some(&(_, _, mut last)) = found.last() else {
-            return match field.cardinality {
-                Cardinality::Singular => self.default_value(field),
-                Cardinality::List { .. } => Ok(self.out.bytes(b"[]")?),
-                Cardinality::Map(_) => Ok(self.out.bytes(b"{}")?),
-            };
-        };
-        let start = self.out.position();
-        match field.cardinality {
-            Cardinality::Singular if found.len() == 1 || field.message == NONE => {
-                self.value(field, &mut last).map(drop)
-            }
-            Cardinality::Singular => {
-                let parts: Vec<_> =
-                    found.iter().filter_map(|(_, _, part)| body(field, *part)).collect();
-                self.whole(field.kind, &parts.concat())
-            }
-            Cardinality::List { .. } => {
-                let mut count = 0;
-                for (_, wire_type, mut reader) in found {
-                    self.elements(field, wire_type, &mut reader, &mut count)?;
-                }
-                self.enclose(start, b'[', b']')
-            }
-            Cardinality::Map(entry) => {
-                let entry = self.tables.entry(entry);
-                let entries: Vec<_> =
-                    found.into_iter().filter_map(|(_, _, mut reader)| reader.bytes()).collect();
-                for bytes in self.last_of_each_key(&entry.key, &entries)? {
-                    self.entry(entry, bytes)?;
-                }
-                self.enclose(start, b'{', b'}')
-            }
-        }
-    }
-
-    /// All that a message holds of one field.
-    fn run(&mut self, table: &'s MessageTable, slot: u32, run: &[(u32, u8, Reader<'_>)]) -> Step {
-        let field = table.field(slot);
-        let name = self.out.position();
-        self.name(field)?;
-        let open =
-            Open { slot, name, content: self.out.position(), keys: self.keys.len(), count: 0 };
-        match field.cardinality {
-            Cardinality::Singular => {
-                let Some(&(_, _, mut last)) = run.last() else { return Ok(()) };
-                let outcome = if field.message != NONE && run.len() > 1 {
-                    let parts: Vec<_> =
-                        run.iter().filter_map(|(_, _, part)| body(field, *part)).collect();
-                    self.whole(field.kind, &parts.concat()).map(|()| Outcome::Written)?
-                } else {
-                    self.value(field, &mut last)?
-                };
-                if outcome == Outcome::Ignored
-                    || outcome == Outcome::Default && !field.presence && !self.options.emit_defaults
-                {
-                    self.out.rewind(name);
-                }
-                Ok(())
-            }
-            Cardinality::List { .. } => {
-                let mut count = 0;
-                for &(_, wire_type, mut reader) in run {
-                    self.elements(field, wire_type, &mut reader, &mut count)?;
-                }
-                self.close(table, open)
-            }
-            Cardinality::Map(entry) => {
-                let entry = self.tables.entry(entry);
-                let entries: Vec<_> =
-                    run.iter().filter_map(|&(_, _, mut reader)| reader.bytes()).collect();
-                for bytes in self.last_of_each_key(&entry.key, &entries)? {
-                    self.entry(entry, bytes)?;
-                }
-                self.close(table, open)
-            }
-        }
-    }
-
-    /// The entries of a map without those whose key comes again.
-    pub(super) fn last_of_each_key<'w>(
-        &mut self,
-        key: &Field,
-        entries: &[&'w [u8]],
-    ) -> Result<Vec<&'w [u8]>, WireError> {
-        let mut last = std::collections::HashMap::new();
-        let start = self.out.position();
-        for (nth, entry) in entries.iter().enumerate() {
-            let mut reader = Reader::new(entry);
-            let mut found = None;
-            while !reader.is_empty() {
-                let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-                let at = reader;
-                reader.skip(number, wire_type).ok_or_else(broken)?;
-                if number == 1 && wire_type == key.kind.wire_type() {
-                    found = Some(at);
-                }
-            }
-            self.map_key(key, found)?;
-            last.insert(self.out.written(start).to_vec(), nth);
-            self.out.rewind(start);
-        }
-        let mut kept: Vec<_> = last.into_values().collect();
-        kept.sort_unstable();
-        Ok(kept.into_iter().filter_map(|nth| entries.get(nth).copied()).collect())
-    }
 }
 
 /// Whether a field's value may come with this wire type; another makes it an unknown field.
 #[inline]
-fn accepts(field: &Field, wire_type: u8) -> bool {
+pub(super) fn accepts(field: &Field, wire_type: u8) -> bool {
     match field.cardinality {
         Cardinality::Singular => wire_type == field.kind.wire_type(),
         Cardinality::List { .. } => {
@@ -695,6 +501,6 @@ fn accepts(field: &Field, wire_type: u8) -> bool {
 }
 
 /// The bytes of a message field whose tag is read.
-fn body<'w>(field: &Field, mut at: Reader<'w>) -> Option<&'w [u8]> {
+pub(super) fn body<'w>(field: &Field, mut at: Reader<'w>) -> Option<&'w [u8]> {
     if field.kind.wire_type() == START_GROUP { at.group(field.number) } else { at.bytes() }
 }
