@@ -35,10 +35,6 @@ bench:
 render overlay="dev":
     kubectl kustomize deploy/overlays/{{overlay}}
 
-# A service of a new name, as a copy of the smallest there is.
-new name:
-    bash services/new {{name}}
-
 # An image with every service; or of one: just image catalog.
 image target="mercat":
     docker build --target {{target}} --tag mercat/{{target}} -f deploy/Dockerfile .

@@ -276,6 +276,14 @@ impl From<Fault> for Refusal {
     }
 }
 
+/// What a path takes (RFC 9110, section 9.3.7).
+fn options(allow: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
 // === reading the request ===
 
 /// What the body is, by its content type.
