@@ -41,6 +41,21 @@ pub(crate) fn wide(word: u64) -> u64 {
     word & HIGH
 }
 
+/// Up to seven bytes as a word, the rest of it blanks.
+#[inline]
+pub(crate) fn short(text: &[u8]) -> u64 {
+    let length = text.len();
+    let byte = |at: usize| text.get(at).map_or(0, |&byte| u64::from(byte)) << (at * 8);
+    let word = match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first))
+                | u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8)
+        }
+        _ => byte(0) | byte(1) | byte(2),
+    };
+    word | 0x2020_2020_2020_2020 << (length * 8)
+}
+
 impl<'j> Lexer<'j> {
     pub(crate) fn new(json: &'j [u8]) -> Self {
         Self { json, at: 0 }
@@ -331,28 +346,34 @@ impl<'j> Quoted<'j> {
                     "a string with a broken escape".into(),
                 )
             };
-            let simple = match escape.get(1) {
-                Some(b'"') => "\"",
-                Some(b'\\') => "\\",
-                Some(b'/') => "/",
-                Some(b'b') => "\u{8}",
-                Some(b'f') => "\u{c}",
-                Some(b'n') => "\n",
-                Some(b'r') => "\r",
-                Some(b't') => "\t",
-                Some(b'u') => {
-                    let (letter, length) = unicode(escape).ok_or_else(broken)?;
-                    emit(letter.encode_utf8(&mut [0; 4]).as_bytes())?;
-                    rest = escape.get(length..).unwrap_or_default();
-                    continue;
-                }
-                _ => return Err(broken()),
-            };
-            emit(simple.as_bytes())?;
-            rest = escape.get(2..).unwrap_or_default();
+            let (letter, length) = unescaped(escape).ok_or_else(broken)?;
+            emit(letter.encode_utf8(&mut [0; 4]).as_bytes())?;
+            rest = escape.get(length..).unwrap_or_default();
         }
         emit(rest)
     }
+}
+
+#[cold]
+pub(crate) fn broken_escape(at: usize) -> JsonError {
+    JsonError::new(JsonErrorKind::Syntax, at, "a string with a broken escape".into())
+}
+
+/// What an escape stands for, and its length.
+pub(crate) fn unescaped(escape: &[u8]) -> Option<(char, usize)> {
+    let letter = match escape.get(1)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unicode(escape),
+        _ => return None,
+    };
+    Some((letter, 2))
 }
 
 /// A `\uXXXX` or a pair of surrogates, and its length.

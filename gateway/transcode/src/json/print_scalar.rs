@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    lexer::{special, wide},
+    lexer::{short, special, wide},
     print::{Outcome, Printer, Step, broken},
 };
 use crate::{
@@ -268,19 +268,4 @@ impl Printer<'_, '_> {
         }
         Ok(if number == 0 { Outcome::Default } else { Outcome::Written })
     }
-}
-
-/// Up to seven bytes as a word, the rest of it blanks.
-#[inline]
-fn short(text: &[u8]) -> u64 {
-    let length = text.len();
-    let byte = |at: usize| text.get(at).map_or(0, |&byte| u64::from(byte)) << (at * 8);
-    let word = match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first))
-                | u64::from(u32::from_le_bytes(*last)) << ((length - 4) * 8)
-        }
-        _ => byte(0) | byte(1) | byte(2),
-    };
-    word | 0x2020_2020_2020_2020 << (length * 8)
 }

@@ -1,7 +1,7 @@
 //! Scalars and enums from JSON to the wire.
 
 use super::{
-    lexer::Quoted,
+    lexer::{Quoted, broken_escape, short, special, unescaped},
     number::{self, Number},
     parse::{Outcome, Parser},
 };
@@ -228,8 +228,30 @@ impl<'j> Parser<'_, 'j, '_> {
 
     fn escaped_string(&mut self, quoted: Quoted<'j>) -> Result<(), JsonError> {
         let body = self.out.open()?;
-        let out = &mut self.out;
-        quoted.unescape(|bytes| Ok(out.bytes(bytes)?))?;
+        quoted.check()?;
+        let mut rest = quoted.raw;
+        loop {
+            let (word, length) = match rest.first_chunk::<8>() {
+                Some(chunk) => (u64::from_le_bytes(*chunk), 8),
+                None => (short(rest), rest.len()),
+            };
+            // Nothing is special here but backslashes, since the string ended at its quote.
+            let found = special(word);
+            let plain =
+                if found == 0 { length } else { crate::wire::index(found.trailing_zeros() >> 3) };
+            self.out.padded(&word.to_le_bytes(), plain)?;
+            rest = rest.get(plain..).unwrap_or_default();
+            if found != 0 {
+                let at = quoted.start + quoted.raw.len() - rest.len();
+                let (letter, used) = unescaped(rest).ok_or_else(|| broken_escape(at))?;
+                let mut utf8 = [0; 4];
+                let length = letter.encode_utf8(&mut utf8).len();
+                self.out.padded(&utf8, length)?;
+                rest = rest.get(used..).unwrap_or_default();
+            } else if length < 8 {
+                break;
+            }
+        }
         Ok(self.out.close(body)?)
     }
 
