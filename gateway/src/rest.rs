@@ -90,7 +90,12 @@ impl Rest {
         body: Body,
         request_id: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let found = self.route(parts)?;
+        let found = match self.route(parts) {
+            Err(Refusal { allow: Some(allow), .. }) if parts.method == Method::OPTIONS => {
+                return Ok(options(allow));
+            }
+            found => found?,
+        };
         let method = found.method();
         if method.is_client_streaming() {
             let fault = Fault::unimplemented(ErrorReason::MethodUnknown).message(format!(
