@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{Clock, Fault, Principal, Time};
 
@@ -36,8 +37,9 @@ pub const LEEWAY: Duration = Duration::from_secs(60);
 const SERVICE_TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// How many verified tokens are remembered, in each of two generations.
 const VERIFIED_MAX: usize = 8 * 1024;
-/// How soon an unknown `kid` may make us ask for the keys again.
-const FETCH_PAUSE: Duration = Duration::from_secs(1);
+/// How soon an unknown `kid` may make us ask for the keys again. Whoever comes
+/// sooner waits for that: a token signed with a brand-new key is not refused.
+const FETCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Settings of the `[identity]` table.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -115,7 +117,7 @@ struct Shared {
     known: ArcSwap<HashMap<String, DecodingKey>>,
     trusted: HashMap<String, DecodingKey>,
     fetch: OnceLock<Fetch>,
-    fetched: tokio::sync::Mutex<Option<Time>>,
+    fetched: tokio::sync::Mutex<Option<Instant>>,
     verified: Mutex<Verified>,
     mesh: MeshKey,
     own: Mutex<Option<(HeaderValue, Time)>>,
@@ -272,10 +274,13 @@ impl Keys {
     /// every so often, it makes sure that a withdrawn key is believed no longer.
     pub async fn refresh(&self) -> Result<(), Fault> {
         let Some(fetch) = self.0.fetch.get() else { return Ok(()) };
+        let asked = Instant::now();
         let mut fetched = self.0.fetched.lock().await;
-        let now = self.0.clock.now();
-        if fetched.is_some_and(|last| now < last + FETCH_PAUSE) {
-            return Ok(());
+        if let Some(last) = *fetched {
+            if last >= asked {
+                return Ok(());
+            }
+            tokio::time::sleep_until(last + FETCH_PAUSE).await;
         }
         let keys = fetch().await.map_err(|fault| {
             Fault::unavailable(ErrorReason::Unavailable)
@@ -283,7 +288,7 @@ impl Keys {
                 .retry_after(FETCH_PAUSE)
                 .because(fault)
         })?;
-        *fetched = Some(now);
+        *fetched = Some(Instant::now());
         self.install(&keys)
     }
 
