@@ -28,8 +28,8 @@ use testkit::{eventually, request_id};
 
 /// How often the program is killed at a random moment.
 const KILLS: u32 = 12;
-/// How long that may take, restarts and all.
-const KILLS_PATIENCE: Duration = Duration::from_secs(60);
+/// How long that may take, restarts and all, on a machine that is busy.
+const KILLS_PATIENCE: Duration = Duration::from_secs(90);
 /// How many buy at the same time.
 const BUYERS: u64 = 4;
 /// How soon a drain ends when nobody has anything open.
@@ -78,12 +78,12 @@ async fn orders_placed(house: &House, program: &Program) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_open_requests_end_and_a_restart_keeps_everything() {
-    // A payment that takes a while, so that there is something open.
-    let house = House::new().without_demo().with("payments.sandbox_period", "700ms");
+    // A payment of which nothing is heard for a while, so that there is something open.
+    let house = House::new().without_demo();
     let mut program = house.up();
     let sku = audit::product(&house.admin(&program).await, 9).await;
     let (shopper, token) = audit::guest(&program).await;
-    let checkout = shopper.ready(&sku, 2, "pm_processing").await.unwrap();
+    let checkout = shopper.ready(&sku, 2, "pm_timeout_after_effect").await.unwrap();
     let key = request_id();
     let click = {
         let (shopper, checkout, key) = (shopper.clone(), checkout.clone(), key.clone());
@@ -150,7 +150,7 @@ async fn keep_buying(
         CARD_OK,
         CARD_OK,
         "pm_timeout_after_effect",
-        "pm_processing",
+        "pm_duplicate_webhooks",
         "pm_card_declined",
         "pm_capture_timeout",
     ];
@@ -246,9 +246,15 @@ async fn killed_at_any_step_of_a_purchase_it_ends_in_one_order_or_none() {
     let mut killed = 0;
     for (point, before) in forward.iter().chain(&backward) {
         // Where the lease of the killed one must end first, not every point can be had.
-        let phases = if testkit::postgres_url().is_some() { &["after"][..] } else { &["after", "saved"][..] };
+        let phases = if testkit::postgres_url().is_some() {
+            &["after"][..]
+        } else {
+            &["after", "saved"][..]
+        };
         for phase in phases {
-            program.take().map(Program::kill);
+            if let Some(program) = program.take() {
+                program.kill();
+            }
             let points = format!("{before}{point}.{phase}=exit:1");
             let Ok(mut armed) = house.try_up(&[("MERCAT_FAILPOINTS", &points)]) else {
                 panic!("{points}: something was left to do from the time before");
@@ -283,7 +289,10 @@ async fn killed_at_any_step_of_a_purchase_it_ends_in_one_order_or_none() {
             program = Some(fresh);
         }
     }
-    assert!(killed >= if testkit::postgres_url().is_some() { 6 } else { 12 }, "only {killed} points were met");
+    assert!(
+        killed >= if testkit::postgres_url().is_some() { 6 } else { 12 },
+        "only {killed} points were met"
+    );
     let program = program.unwrap();
     let bought = attempts.iter().filter(|attempt| attempt.order_id.is_some()).count();
     Audit { sku, stock: 1_000, attempts }

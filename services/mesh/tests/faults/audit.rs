@@ -118,6 +118,22 @@ pub(crate) async fn product(admin: &Client, stock: i64) -> String {
     sku
 }
 
+/// The order that a last click led to, as the shopper is told when it asks.
+async fn outcome(program: &Program, attempt: &Attempt) -> Option<String> {
+    let shopper = Shopper::new(program.client().with_token(&attempt.token).unwrap());
+    eventually(|| async {
+        match shopper.completion(&attempt.checkout.checkout_id).await {
+            Ok(answer) => match answer.outcome {
+                Some(Outcome::Order(order)) => Some(Some(order.order_id)),
+                _ => None,
+            },
+            Err(status) if status.code() == tonic::Code::Unavailable => None,
+            Err(_refused) => Some(None),
+        }
+    })
+    .await
+}
+
 /// How many sagas have not ended.
 async fn unfinished(admin: &Client) -> usize {
     let request = ListSagasRequest { page_size: 1_000, ..ListSagasRequest::default() };
@@ -192,8 +208,13 @@ impl Audit {
 
     /// Everything agrees, and at least so many orders are there.
     pub(crate) async fn hold(&self, admin: &Client, program: &Program, at_least: usize) {
+        // A click that got no further than the storefront goes on when it is asked for.
+        let mut known = Vec::new();
+        for attempt in &self.attempts {
+            known.push(outcome(program, attempt).await);
+        }
         nothing_is_under_way(admin).await;
-        let orders = self.assert_orders(admin, program, at_least).await;
+        let orders = self.assert_orders(admin, &known, at_least).await;
         assert_money(admin, &orders).await;
         self.assert_stock(admin, &orders).await;
     }
@@ -202,7 +223,7 @@ impl Audit {
     async fn assert_orders(
         &self,
         admin: &Client,
-        program: &Program,
+        known: &[Option<String>],
         at_least: usize,
     ) -> Vec<Order> {
         let orders = orders(admin).await;
@@ -218,7 +239,7 @@ impl Audit {
             }
         }
         assert!(confirmed.len() >= at_least, "{} orders of {at_least}", confirmed.len());
-        for attempt in &self.attempts {
+        for (attempt, known) in self.attempts.iter().zip(known) {
             let found = confirmed.get(attempt.checkout.checkout_id.as_str());
             if let Some(told) = &attempt.order_id {
                 let order = found.unwrap_or_else(|| panic!("the order {told} is lost"));
@@ -228,18 +249,7 @@ impl Audit {
                 let total = order.totals.as_ref().and_then(|totals| totals.total.as_ref());
                 assert_eq!(minor(total), minor(quoted), "it costs what was agreed");
             }
-            let shopper = Shopper::new(program.client().with_token(&attempt.token).unwrap());
-            let known = eventually(|| async {
-                match shopper.completion(&attempt.checkout.checkout_id).await {
-                    Ok(answer) => match answer.outcome {
-                        Some(Outcome::Order(order)) => Some(Some(order.order_id)),
-                        _ => None,
-                    },
-                    Err(_) => Some(None),
-                }
-            })
-            .await;
-            assert_eq!(known, found.map(|order| order.order_id.clone()), "{attempt:?}");
+            assert_eq!(known, &found.map(|order| order.order_id.clone()), "{attempt:?}");
         }
         orders
     }

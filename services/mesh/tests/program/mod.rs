@@ -86,13 +86,7 @@ impl House {
         Self { folder: tempfile::tempdir().unwrap(), arguments }
     }
 
-    /// The same with a setting more.
-    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
-        self.arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
-        self
-    }
-
-    /// The same with the demo catalogue or without.
+    /// The same with an empty catalogue.
     pub(crate) fn without_demo(mut self) -> Self {
         self.arguments.push("--no-demo".to_owned());
         self
