@@ -17,7 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The descriptors are written as protox encodes them: decoding them into
     // prost types and back would drop `google.api.http` and our own options.
-    #[expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through its environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo speaks to a build script through its environment"
+    )]
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 

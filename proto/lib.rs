@@ -3,7 +3,13 @@
 //! Everything here is generated from the `.proto` files beside this one:
 //! `contracts::catalog::v1` is the package `mercat.catalog.v1`, with a typed
 //! client and server for each of its services.
-#![allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all, reason = "generated code answers to its generator")]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    rustdoc::all,
+    reason = "generated code answers to its generator"
+)]
 
 include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 include!(concat!(env!("OUT_DIR"), "/reasons.rs"));

@@ -138,8 +138,11 @@ impl Contract {
     /// What may be asked of a mesh service: its own methods and those that every
     /// service has; of anything else, such as the gateway, every method.
     pub fn methods_of(&self, service: &str) -> impl Iterator<Item = &Method> {
-        let is_known = self.methods().any(|method| method.service_name().as_deref() == Some(service));
-        self.methods().filter(move |method| !is_known || method.service_name().is_none_or(|owner| owner == service))
+        let is_known =
+            self.methods().any(|method| method.service_name().as_deref() == Some(service));
+        self.methods().filter(move |method| {
+            !is_known || method.service_name().is_none_or(|owner| owner == service)
+        })
     }
 
     /// The descriptors.

@@ -19,10 +19,7 @@ use tonic::{Status, body::Body};
 use tower_service::Service;
 
 use crate::{
-    Caller, Contract, Fault, Principal, Scope, caller,
-    contract::Method,
-    keys::Keys,
-    serve::Routes,
+    Caller, Contract, Fault, Principal, Scope, caller, contract::Method, keys::Keys, serve::Routes,
     validation::Invalid,
 };
 
@@ -73,7 +70,10 @@ impl Guard {
         if method.is_request_unary() { self.validate(method, request).await } else { Ok(request) }
     }
 
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<(Principal, Option<String>), Fault> {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(Principal, Option<String>), Fault> {
         let principal = match headers.get(http::header::AUTHORIZATION) {
             None => Principal::Anonymous,
             Some(value) => {
@@ -99,14 +99,20 @@ impl Guard {
     }
 
     /// Reads the one message of the request and holds it to the contract.
-    async fn validate(&self, method: &Method, request: Request<Body>) -> Result<Request<Body>, Fault> {
+    async fn validate(
+        &self,
+        method: &Method,
+        request: Request<Body>,
+    ) -> Result<Request<Body>, Fault> {
         let (parts, body) = request.into_parts();
         let limit = self.message_bytes_max.saturating_add(FRAME_HEADER_BYTES);
         let frame = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
                 too_large(self.message_bytes_max)
             } else {
-                Fault::cancelled(ErrorReason::Cancelled).message("the request ended too early").because(error)
+                Fault::cancelled(ErrorReason::Cancelled)
+                    .message("the request ended too early")
+                    .because(error)
             }
         })?;
         let frame = frame.to_bytes();
@@ -116,10 +122,12 @@ impl Guard {
             match self.contract.rules().check(method.request_rules(), message) {
                 Ok(()) => {}
                 Err(Invalid::Malformed(what)) => {
-                    return Err(Fault::invalid_argument(ErrorReason::MalformedMessage).message(format!(
-                        "the request is not a {}: {what}",
-                        method.descriptor().input().full_name()
-                    )));
+                    return Err(Fault::invalid_argument(ErrorReason::MalformedMessage).message(
+                        format!(
+                            "the request is not a {}: {what}",
+                            method.descriptor().input().full_name()
+                        ),
+                    ));
                 }
                 Err(Invalid::Fields(violations)) => {
                     let summary = violations
@@ -129,9 +137,9 @@ impl Guard {
                         .collect::<Vec<_>>()
                         .join("; ");
                     let fault = Fault::invalid_argument(ErrorReason::InvalidField).message(summary);
-                    return Err(violations
-                        .into_iter()
-                        .fold(fault, |fault, violation| fault.violation(violation.field, violation.description)));
+                    return Err(violations.into_iter().fold(fault, |fault, violation| {
+                        fault.violation(violation.field, violation.description)
+                    }));
                 }
             }
         }
@@ -164,12 +172,15 @@ impl Service<Request<Body>> for Guarded {
 /// The message in a frame; `None` if it is compressed.
 fn message(frame: &Bytes) -> Result<Option<&[u8]>, Fault> {
     let malformed = |what: &str| {
-        Err(Fault::invalid_argument(ErrorReason::MalformedMessage).message(format!("the gRPC frame {what}")))
+        Err(Fault::invalid_argument(ErrorReason::MalformedMessage)
+            .message(format!("the gRPC frame {what}")))
     };
     let Some((header, message)) = frame.split_at_checked(FRAME_HEADER_BYTES) else {
         return malformed("is incomplete: send exactly one message");
     };
-    let [flag, length @ ..] = header else { return malformed("is incomplete: send exactly one message") };
+    let [flag, length @ ..] = header else {
+        return malformed("is incomplete: send exactly one message");
+    };
     let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes);
     if usize::try_from(length).ok() != Some(message.len()) {
         return malformed("has another length than it says: send exactly one message");
@@ -182,7 +193,10 @@ fn message(frame: &Bytes) -> Result<Option<&[u8]>, Fault> {
 }
 
 /// Decides by the method's rule, and on whose behalf the call may act.
-fn authorize(method: &Method, (principal, service): (Principal, Option<String>)) -> Result<Caller, Fault> {
+fn authorize(
+    method: &Method,
+    (principal, service): (Principal, Option<String>),
+) -> Result<Caller, Fault> {
     let access = method.access();
     let subject = principal.id().unwrap_or_default().to_owned();
     let as_itself = Caller::new(principal, service, Scope::Own(subject));

@@ -168,7 +168,9 @@ impl Keys {
     pub fn new(name: &str, mesh: MeshKey, clock: Clock, trusted: &[PublicKey]) -> Self {
         let trusted: HashMap<_, _> = trusted
             .iter()
-            .filter_map(|key| Some((key.kid.clone(), DecodingKey::from_ed_components(&key.x).ok()?)))
+            .filter_map(|key| {
+                Some((key.kid.clone(), DecodingKey::from_ed_components(&key.x).ok()?))
+            })
             .collect();
         Self(Arc::new(Shared {
             clock,
@@ -336,15 +338,18 @@ impl SigningKey {
     /// A new key. `kid` is the RFC 7638-like fingerprint of its public half.
     pub fn generate() -> Result<Self, Fault> {
         let random = aws_lc_rs::rand::SystemRandom::new();
-        let document = Ed25519KeyPair::generate_pkcs8(&random).map_err(|error| Fault::internal().because(error))?;
+        let document = Ed25519KeyPair::generate_pkcs8(&random)
+            .map_err(|error| Fault::internal().because(error))?;
         Self::from_pkcs8(document.as_ref())
     }
 
     /// A key that was kept.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, Fault> {
-        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|error| Fault::internal().because(error))?;
+        let pair =
+            Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|error| Fault::internal().because(error))?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pair.public_key().as_ref());
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, pair.public_key().as_ref());
         let kid = URL_SAFE_NO_PAD.encode(digest.as_ref().get(..12).unwrap_or_default());
         Ok(Self {
             encoding: EncodingKey::from_ed_der(pkcs8),
@@ -368,7 +373,8 @@ impl SigningKey {
     pub fn sign(&self, claims: &Claims) -> Result<String, Fault> {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(self.kid.clone());
-        jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|error| Fault::internal().because(error))
+        jsonwebtoken::encode(&header, claims, &self.encoding)
+            .map_err(|error| Fault::internal().because(error))
     }
 }
 
@@ -383,10 +389,11 @@ impl fmt::Debug for SigningKey {
 impl MeshKey {
     /// The key of a 32-byte seed.
     pub fn from_seed(seed: &[u8]) -> Result<Self, Fault> {
-        let seed: [u8; 32] = seed
-            .try_into()
-            .map_err(|_| Fault::internal().because(format!("the mesh's key has {} bytes, not 32", seed.len())))?;
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|error| Fault::internal().because(error))?;
+        let seed: [u8; 32] = seed.try_into().map_err(|_| {
+            Fault::internal().because(format!("the mesh's key has {} bytes, not 32", seed.len()))
+        })?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed)
+            .map_err(|error| Fault::internal().because(error))?;
         let pkcs8 = pair.to_pkcs8().map_err(|error| Fault::internal().because(error))?;
         Ok(Self {
             seed,
@@ -434,11 +441,15 @@ fn checked_header(token: &str) -> Result<RawHeader, Fault> {
         return Err(invalid("it is too long"));
     }
     let mut parts = token.split('.');
-    let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(header), Some(_), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(invalid("it is not a signed JWT"));
     };
-    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| invalid("its header is not base64url"))?;
-    let header: RawHeader = serde_json::from_slice(&header).map_err(|_| invalid("its header is not a JWT's"))?;
+    let header =
+        URL_SAFE_NO_PAD.decode(header).map_err(|_| invalid("its header is not base64url"))?;
+    let header: RawHeader =
+        serde_json::from_slice(&header).map_err(|_| invalid("its header is not a JWT's"))?;
     if header.alg != "EdDSA" {
         return Err(invalid("its algorithm is not EdDSA"));
     }
@@ -448,7 +459,11 @@ fn checked_header(token: &str) -> Result<RawHeader, Fault> {
     Ok(header)
 }
 
-fn decode<T: serde::de::DeserializeOwned>(token: &str, key: &DecodingKey, issuer: &str) -> Result<T, Fault> {
+fn decode<T: serde::de::DeserializeOwned>(
+    token: &str,
+    key: &DecodingKey,
+    issuer: &str,
+) -> Result<T, Fault> {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_audience(&[issuer]);
     validation.set_issuer(&[issuer]);
@@ -461,7 +476,8 @@ fn decode<T: serde::de::DeserializeOwned>(token: &str, key: &DecodingKey, issuer
 }
 
 fn invalid(why: &str) -> Fault {
-    Fault::unauthenticated(ErrorReason::TokenInvalid).message(format!("the token is not valid: {why}"))
+    Fault::unauthenticated(ErrorReason::TokenInvalid)
+        .message(format!("the token is not valid: {why}"))
 }
 
 fn seconds(duration: Duration) -> i64 {

@@ -13,33 +13,33 @@
 //! - [`telemetry`], [`admin`], [`tasks`], [`lifecycle`]: what a process tells, and how it ends.
 //! - [`clock`], [`money`], [`duration`], [`hash`]: values.
 
-pub mod service;
-pub mod run;
-pub mod settings;
-pub mod contract;
-pub mod validation;
-pub mod guard;
-pub mod caller;
-pub mod keys;
-pub mod fault;
-pub mod listen;
-pub mod serve;
-pub mod channel;
-pub mod call;
-pub mod store;
-pub mod idempotency;
-pub mod page;
-pub mod event;
-pub mod saga;
-pub mod failpoint;
-pub mod telemetry;
 pub mod admin;
-pub mod tasks;
-pub mod lifecycle;
+pub mod call;
+pub mod caller;
+pub mod channel;
 pub mod clock;
-pub mod money;
+pub mod contract;
 pub mod duration;
+pub mod event;
+pub mod failpoint;
+pub mod fault;
+pub mod guard;
 pub mod hash;
+pub mod idempotency;
+pub mod keys;
+pub mod lifecycle;
+pub mod listen;
+pub mod money;
+pub mod page;
+pub mod run;
+pub mod saga;
+pub mod serve;
+pub mod service;
+pub mod settings;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;
+pub mod validation;
 
 mod random;
 

@@ -57,16 +57,21 @@ impl Flags {
     /// The four layers: defaults, the file, the environment, these flags.
     pub fn sources(&self) -> Sources {
         let mut sources = Sources::process(self.config.clone());
-        sources.flags.extend(self.listen.iter().map(|address| ("listen.grpc".to_owned(), address.clone())));
-        sources.flags.extend(self.admin.iter().map(|address| ("listen.admin".to_owned(), address.clone())));
+        sources
+            .flags
+            .extend(self.listen.iter().map(|address| ("listen.grpc".to_owned(), address.clone())));
+        sources
+            .flags
+            .extend(self.admin.iter().map(|address| ("listen.admin".to_owned(), address.clone())));
         sources.flags.extend(self.set.iter().cloned());
         sources
     }
 
     /// The signals of the process, and the end of its standard input if that counts.
     pub fn signals(&self) -> Result<lifecycle::Signals, Error> {
-        let signals = lifecycle::signal()
-            .map_err(|error| Error::Build("signals cannot be listened for".to_owned(), Some(error.into())))?;
+        let signals = lifecycle::signal().map_err(|error| {
+            Error::Build("signals cannot be listened for".to_owned(), Some(error.into()))
+        })?;
         if self.until_eof {
             lifecycle::stop_at_eof(&signals);
         }
@@ -107,7 +112,9 @@ pub fn fail(error: &Error) -> ExitCode {
     let _nobody_listens = writeln!(std::io::stderr(), "{text}");
     ExitCode::from(match error {
         Error::Settings(_) | Error::Telemetry(_) => EXIT_USAGE,
-        Error::Contract(_) | Error::Store { .. } | Error::Listen { .. } | Error::Build(..) => EXIT_UNAVAILABLE,
+        Error::Contract(_) | Error::Store { .. } | Error::Listen { .. } | Error::Build(..) => {
+            EXIT_UNAVAILABLE
+        }
     })
 }
 
@@ -119,10 +126,10 @@ fn try_run(service: &dyn Launch, flags: &Flags) -> Result<(), Error> {
         let _nobody_listens = write!(std::io::stdout(), "{}\n{own}", settings.show());
         return Ok(());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Build("the runtime cannot be made".to_owned(), Some(error.into())))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            Error::Build("the runtime cannot be made".to_owned(), Some(error.into()))
+        })?;
     runtime.block_on(serve(service, &settings, flags))
 }
 
@@ -131,7 +138,9 @@ async fn serve(service: &dyn Launch, settings: &Settings, flags: &Flags) -> Resu
     let telemetry = telemetry::init(&settings.telemetry)?;
     let host = Host::new(settings, telemetry)?;
     if settings.mesh.mesh_key_file.is_none() {
-        tracing::warn!("mesh.mesh_key_file is not set: other processes will not trust this service, nor it them");
+        tracing::warn!(
+            "mesh.mesh_key_file is not set: other processes will not trust this service, nor it them"
+        );
     }
     let running = service.start(&host, settings).await?;
     let admin = Admin::new(host.telemetry.metrics().clone());
@@ -168,7 +177,10 @@ pub async fn serve_admin(
     let failed = |source| Error::Listen { address: address.to_owned(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    #[expect(clippy::disallowed_methods, reason = "the admin page outlives every service it tells of")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the admin page outlives every service it tells of"
+    )]
     tokio::spawn(admin.serve(listener, shutdown));
     Ok(Some(bound))
 }

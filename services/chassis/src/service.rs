@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Clock, Contract, Database, Fault, Keys, Migration, Pages, Peers, Routes, Settings, Statement, Tasks,
+    Clock, Contract, Database, Fault, Keys, Migration, Pages, Peers, Routes, Settings, Statement,
+    Tasks,
     call::{self, Call},
     channel::Switchboard,
     event,
@@ -157,7 +158,11 @@ pub trait Launch: Send + Sync {
     /// Its own settings as they would be used, for `--check`.
     fn show(&self, settings: &Settings) -> Result<String, SettingsError>;
     /// As [`start`].
-    fn start<'a>(&'a self, host: &'a Host, settings: &'a Settings) -> BoxFuture<'a, Result<Running, Error>>;
+    fn start<'a>(
+        &'a self,
+        host: &'a Host,
+        settings: &'a Settings,
+    ) -> BoxFuture<'a, Result<Running, Error>>;
 }
 
 struct Launcher<S>(PhantomData<fn() -> S>);
@@ -199,8 +204,12 @@ impl Host {
     pub fn new(settings: &Settings, telemetry: telemetry::Guard) -> Result<Self, Error> {
         let mesh_key = match &settings.mesh.mesh_key_file {
             Some(file) => {
-                let seed = settings::mesh_seed(file.as_ref(), false)
-                    .map_err(|source| Error::Build(format!("the mesh's key in {file} cannot be read"), Some(source.into())))?;
+                let seed = settings::mesh_seed(file.as_ref(), false).map_err(|source| {
+                    Error::Build(
+                        format!("the mesh's key in {file} cannot be read"),
+                        Some(source.into()),
+                    )
+                })?;
                 MeshKey::from_seed(&seed)?
             }
             None => MeshKey::ephemeral()?,
@@ -253,8 +262,9 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
     let names: Vec<String> = routes.names().map(str::to_owned).collect();
     unruled(&host.contract, &names)?;
     let health = serve::Health::new(names.clone()).await;
-    let routes = serve::reflection(routes.add(health.server()), &host.contract, &names)
-        .map_err(|error| Error::Build("reflection cannot be served".to_owned(), Some(Box::new(error))))?;
+    let routes = serve::reflection(routes.add(health.server()), &host.contract, &names).map_err(
+        |error| Error::Build("reflection cannot be served".to_owned(), Some(Box::new(error))),
+    )?;
     let mut limits = settings.limits.clone();
     limits.max_request_bytes = limits.max_request_bytes.max(S::REQUEST_BYTES_MAX);
     let guard = Guard::new(host.contract.clone(), keys.clone(), limits.max_request_bytes);
@@ -270,8 +280,13 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
     let drain_timeout = connections.drain_timeout;
     let server = {
         let (stack, shutdown) = (stack.clone(), shutdown.clone());
-        let serve = async move { listen::serve(listener, S::NAME, connections, &metrics, stack, shutdown).await };
-        #[expect(clippy::disallowed_methods, reason = "the port outlives the service's tasks, which it drains")]
+        let serve = async move {
+            listen::serve(listener, S::NAME, connections, &metrics, stack, shutdown).await
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the port outlives the service's tasks, which it drains"
+        )]
         tokio::spawn(serve)
     };
     host.switchboard.connect(S::NAME, stack.clone());
@@ -301,7 +316,9 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
 fn unruled(contract: &Contract, services: &[String]) -> Result<(), Error> {
     for service in services {
         let Some(descriptor) = contract.pool().get_service_by_name(service) else {
-            return Err(Error::build(format!("{service} is served, but in no contract: nothing says who may call it")));
+            return Err(Error::build(format!(
+                "{service} is served, but in no contract: nothing says who may call it"
+            )));
         };
         for method in descriptor.methods() {
             let path = format!("/{service}/{}", method.name());
@@ -409,11 +426,19 @@ impl<S: Service> Launch for Launcher<S> {
     fn show(&self, settings: &Settings) -> Result<String, SettingsError> {
         let config: S::Config = settings.table(S::NAME)?;
         let mut shown = String::new();
-        settings::show_table(&mut shown, S::NAME, &serde_json::to_value(config).unwrap_or_default());
+        settings::show_table(
+            &mut shown,
+            S::NAME,
+            &serde_json::to_value(config).unwrap_or_default(),
+        );
         Ok(shown)
     }
 
-    fn start<'a>(&'a self, host: &'a Host, settings: &'a Settings) -> BoxFuture<'a, Result<Running, Error>> {
+    fn start<'a>(
+        &'a self,
+        host: &'a Host,
+        settings: &'a Settings,
+    ) -> BoxFuture<'a, Result<Running, Error>> {
         Box::pin(start::<S>(host, settings))
     }
 }

@@ -158,7 +158,8 @@ impl Walk<'_> {
             };
             let Some(field) = rules.fields.get(position) else { continue };
             let count = &mut counts[position];
-            if field.ignore == Ignore::Always && matches!(field.shape, Shape::Repeated | Shape::Map) {
+            if field.ignore == Ignore::Always && matches!(field.shape, Shape::Repeated | Shape::Map)
+            {
                 continue;
             }
             match (field.shape, wire) {

@@ -80,7 +80,16 @@ pub fn run(runtime: &tokio::runtime::Runtime, load: Load) -> Result<(), Error> {
     let address = free().map_err(|error| failed("no port is free", error))?;
     let started = Instant::now();
     let mut mesh = Command::new(program)
-        .args(["up", "--ports", "0", "--admin", "127.0.0.1:0", "--until-eof", "--demo-stock", STOCK])
+        .args([
+            "up",
+            "--ports",
+            "0",
+            "--admin",
+            "127.0.0.1:0",
+            "--until-eof",
+            "--demo-stock",
+            STOCK,
+        ])
         .args(["--data", &folder.display().to_string(), "--listen", &address.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -184,7 +193,8 @@ async fn once(
             client.client(CartServiceClient::new).create_cart(request).await?;
         }
         Operation::Purchase => {
-            let wish = Wish { payment_method: "pm_card_ok".to_owned(), quantity: 1, pick, quiet: true };
+            let wish =
+                Wish { payment_method: "pm_card_ok".to_owned(), quantity: 1, pick, quiet: true };
             shop::purchase(client, &wish).await?;
         }
     }

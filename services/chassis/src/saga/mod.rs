@@ -77,7 +77,13 @@ pub trait Saga: Send + Sync + 'static {
     fn interrupted(&self, _why: &Interrupt, _state: &mut Self::State) {}
 
     /// What to write when a person declares a step (or its undo) done.
-    fn skipped(&self, _step: Self::Step, _undo: bool, _at: &At, _state: &mut Self::State) -> Option<Effect> {
+    fn skipped(
+        &self,
+        _step: Self::Step,
+        _undo: bool,
+        _at: &At,
+        _state: &mut Self::State,
+    ) -> Option<Effect> {
         None
     }
 }
