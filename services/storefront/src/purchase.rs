@@ -82,8 +82,15 @@ impl Purchases {
                     CheckoutStatus::Completing => self.place(&checkout).await,
                     _ => self.look(&checkout).await,
                 };
-                let progress = progress.map_err(Fault::from)?;
-                self.write_down(&checkout, progress).await.map_err(Fault::from)?;
+                let written = match progress {
+                    Ok(progress) => self.write_down(&checkout, progress).await,
+                    Err(error) => Err(error),
+                };
+                // One that cannot be carried on does not hold up the others.
+                if let Err(error) = written {
+                    let fault = Fault::from(error);
+                    tracing::warn!(%fault, checkout.id, "a purchase could not be carried on");
+                }
             }
         }
         Ok(())

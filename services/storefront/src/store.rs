@@ -230,6 +230,11 @@ pub(crate) async fn start_checkout(
     cart: &Cart,
     kind: OwnerKind,
 ) -> Result<Checkout, Error> {
+    // Looked for first: an insert would wait for whoever settles a purchase, and
+    // they for the cart, which is ours.
+    if let Some(live) = tx.fetch_optional(FIND_LIVE_CHECKOUT, args![&cart.id]).await? {
+        return Ok(live);
+    }
     let (id, now) = (tx.clock().id(), tx.clock().now());
     let made = tx
         .execute(
@@ -295,27 +300,20 @@ pub(crate) async fn cancel_checkout(tx: &mut Tx, checkout: &mut Checkout) -> Res
 }
 
 /// Begins a purchase: both the checkout and its cart must be exactly what the
-/// quote was made of. Says whether they were.
+/// quote was made of. The checkout was locked before.
 pub(crate) async fn begin_purchase(
     tx: &mut Tx,
     checkout: &Checkout,
     cart: &Cart,
     placement_id: &str,
     purchase: Vec<u8>,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let now = tx.clock().now();
     let locked = tx.execute(LOCK_CART_FOR_SALE, args![&cart.id, cart.version, now]).await?;
-    if locked == 0 {
-        return Ok(false);
-    }
     let begun = tx
         .execute(BEGIN_PURCHASE, args![&checkout.id, checkout.version, purchase, placement_id, now])
         .await?;
-    if begun == 0 {
-        // The cart was ours, but the checkout has changed: the whole transaction goes.
-        return Err(Error::EtagMismatch);
-    }
-    Ok(true)
+    if locked == 1 && begun == 1 { Ok(()) } else { Err(Error::EtagMismatch) }
 }
 
 /// Writes down how a purchase stands, whoever learns it first: the customer's

@@ -28,13 +28,14 @@ impl CartService for Rpc {
             "" => self.settings.currency,
             code => Currency::new(code).map_err(Error::from)?,
         };
-        self.demand_sold(&message.lines, currency).await?;
+        let sold = self.demand_sold(&message.lines, currency).await;
         let clock = self.clock.clone();
         let response = self
             .store
             .database()
             .once(&request, move |tx, message| {
                 Box::pin(async move {
+                    sold?;
                     let now = clock.now();
                     let mut cart = Cart {
                         id: clock.id(),
@@ -98,12 +99,15 @@ impl CartService for Rpc {
         let owner = Caller::of(&request).scope().owner();
         let cart = self.store.find_cart(&message.cart_id, owner).await?;
         let added = [LineInput { sku: message.sku.clone(), quantity: message.quantity }];
-        self.demand_sold(&added, cart.currency).await?;
+        let sold = self.demand_sold(&added, cart.currency).await;
         let clock = self.clock.clone();
         self.change(
             request,
             |message| message.cart_id.clone(),
-            move |cart, message| Ok(cart.add(&message.sku, message.quantity, || clock.id())?),
+            move |cart, message| {
+                sold?;
+                Ok(cart.add(&message.sku, message.quantity, || clock.id())?)
+            },
         )
         .await
     }
@@ -142,12 +146,13 @@ impl CartService for Rpc {
         let message = request.get_ref();
         let owner = Caller::of(&request).scope().owner();
         let cart = self.store.find_cart(&message.cart_id, owner).await?;
-        self.demand_sold(&message.lines, cart.currency).await?;
+        let sold = self.demand_sold(&message.lines, cart.currency).await;
         let clock = self.clock.clone();
         self.change(
             request,
             |message| message.cart_id.clone(),
             move |cart, message| {
+                sold?;
                 check_etag(cart, &message.etag)?;
                 cart.lines.clear();
                 for line in &message.lines {
@@ -238,7 +243,8 @@ impl Rpc {
         Ok(Response::from_parts(metadata, cart, extensions))
     }
 
-    /// Refuses SKUs that the catalogue does not sell.
+    /// Refuses SKUs that the catalogue does not sell. The refusal is for a call
+    /// that is new: one that is sent again gets its answer whatever is sold now.
     async fn demand_sold(&self, lines: &[LineInput], currency: Currency) -> Result<(), Error> {
         if lines.is_empty() {
             return Ok(());

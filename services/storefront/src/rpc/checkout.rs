@@ -281,12 +281,18 @@ impl Rpc {
         let mut checkout = self.store.find_checkout(&message.checkout_id, owner).await?;
         let prepared = match checkout.status {
             CheckoutStatus::Open => match self.prepare(&checkout, message).await {
-                // Another call began it between our reads: it is joined.
-                Err(Error::CartNotActive) => {
+                Ok(prepared) => Some(prepared),
+                // Another call may have begun it between our reads, and taken the
+                // last unit: what it began is joined.
+                Err(error) => {
                     checkout = self.store.find_checkout(&message.checkout_id, owner).await?;
-                    None
+                    match checkout.status {
+                        CheckoutStatus::Open | CheckoutStatus::Cancelled => return Err(error),
+                        CheckoutStatus::Completing
+                        | CheckoutStatus::AwaitingAction
+                        | CheckoutStatus::Completed => None,
+                    }
                 }
-                prepared => Some(prepared?),
             },
             CheckoutStatus::Completing
             | CheckoutStatus::AwaitingAction
@@ -306,15 +312,17 @@ impl Rpc {
                             Begin::Fresh | Begin::Running => {}
                         }
                     }
-                    if let Some((cart, placement_id, purchase)) = prepared {
-                        store::begin_purchase(tx, &checkout, &cart, &placement_id, purchase)
-                            .await?;
-                    }
-                    let checkout = store::lock_checkout(tx, &checkout_id, None).await?;
-                    match checkout.status {
-                        // The cart changed under the quote: nothing was begun.
-                        CheckoutStatus::Open => Err(Error::EtagMismatch),
-                        _ => Ok(Ok(checkout)),
+                    // The checkout before its cart, as where the purchase is settled.
+                    let current = store::lock_checkout(tx, &checkout_id, None).await?;
+                    match (current.status, prepared) {
+                        (CheckoutStatus::Open, Some((cart, placement_id, purchase))) => {
+                            store::begin_purchase(tx, &checkout, &cart, &placement_id, purchase)
+                                .await?;
+                            Ok(Ok(store::lock_checkout(tx, &checkout_id, None).await?))
+                        }
+                        // It was under way and is open again: nothing was begun.
+                        (CheckoutStatus::Open, None) => Err(Error::EtagMismatch),
+                        _ => Ok(Ok(current)),
                     }
                 })
             })
@@ -392,9 +400,8 @@ impl Rpc {
                 .database()
                 .write(move |tx| {
                     Box::pin(async move {
-                        if let Some(settlement) = &settlement {
-                            store::settle(tx, &checkout, &placement_id, settlement).await?;
-                        }
+                        // The key first, as where the purchase begins: whoever waits
+                        // for the other does so in one order.
                         match (key, response) {
                             (Some(key), Some(response)) if is_final => {
                                 idempotency::finish(tx, &key, &response).await?;
@@ -402,6 +409,9 @@ impl Rpc {
                             // It failed and left nothing: it may be tried again.
                             (Some(key), None) => idempotency::forget(tx, &key).await?,
                             _ => {}
+                        }
+                        if let Some(settlement) = &settlement {
+                            store::settle(tx, &checkout, &placement_id, settlement).await?;
                         }
                         Ok::<_, Error>(())
                     })
