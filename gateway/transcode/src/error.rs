@@ -185,6 +185,28 @@ pub enum RequestError {
     },
 }
 
+// === impl Position ===
+
+impl Position {
+    /// Where a text begins.
+    pub(crate) const START: Self = Self { offset: 0, line: 1, column: 1 };
+
+    /// The place behind `text`, which begins here.
+    pub(crate) fn behind(self, text: &[u8]) -> Self {
+        let offset = self.offset + text.len();
+        // Continuation bytes of UTF-8 are no characters of their own.
+        let letters = |text: &[u8]| text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+        match text.iter().rposition(|&byte| byte == b'\n') {
+            None => Self { offset, column: self.column + letters(text), ..self },
+            Some(last) => {
+                let lines = text.iter().filter(|&&byte| byte == b'\n').count();
+                let column = 1 + letters(text.get(last + 1..).unwrap_or_default());
+                Self { offset, line: self.line + lines, column }
+            }
+        }
+    }
+}
+
 // === impl JsonError ===
 
 impl JsonError {
@@ -203,15 +225,29 @@ impl JsonError {
 
     /// Finds line and column, now that the text is at hand.
     #[cold]
-    pub(crate) fn located(mut self, json: &[u8]) -> Self {
+    pub(crate) fn located(self, json: &[u8]) -> Self {
         let offset = self.0.position.offset.min(json.len());
-        let before = json.get(..offset).unwrap_or_default();
-        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        let lines = before.iter().filter(|&&byte| byte == b'\n').count();
-        // Continuation bytes of UTF-8 are no characters of their own.
-        let column = before.iter().skip(line_start).filter(|&&byte| byte & 0xc0 != 0x80).count();
-        self.0.position = Position { offset, line: lines + 1, column: column + 1 };
+        self.at(Position::START.behind(json.get(..offset).unwrap_or_default()))
+    }
+
+    /// The same at another place.
+    #[cold]
+    pub(crate) fn at(mut self, position: Position) -> Self {
+        self.0.position = position;
         self
+    }
+
+    /// The error of a value, at its place in the stream in which the value begins at `start`; see
+    /// [`JsonValue`](crate::JsonValue).
+    #[must_use]
+    pub fn after(self, start: Position) -> Self {
+        let Position { offset, line, column } = self.position();
+        let position = Position {
+            offset: start.offset + offset,
+            line: start.line + line.saturating_sub(1),
+            column: if line <= 1 { start.column + column.saturating_sub(1) } else { column },
+        };
+        self.at(position)
     }
 
     /// What sort of error it is.
@@ -323,6 +359,15 @@ impl fmt::Display for Source {
 // === impl RequestError ===
 
 impl RequestError {
+    /// The error of a request whose body is a value of a stream: see [`JsonError::after`].
+    #[must_use]
+    pub fn after(self, start: Position) -> Self {
+        match self {
+            Self::Json(error) => Self::Json(error.after(start)),
+            other => other,
+        }
+    }
+
     /// The field or parameter in question, for a `BadRequest` violation.
     #[must_use]
     pub fn field(&self) -> Option<&str> {

@@ -8,7 +8,8 @@
 //! - [`Match::request`]: what are the wire bytes of its request? From path, query, headers and body.
 //! - [`Match::response`]: what is the JSON of its response?
 //!
-//! [`Schema::json_to_wire`] and [`Schema::wire_to_json`] do the same for a message by itself.
+//! [`Schema::json_to_wire`] and [`Schema::wire_to_json`] do the same for a message by itself. [`JsonValues`] takes apart a
+//! stream of JSON values that arrives in pieces.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +34,7 @@
 //!
 //! - `schema`: the tables, and the audit of the http rules.
 //! - `route`: path templates and the trie.
-//! - `json`: the lexer, the parser (JSON to wire), the printer (wire to JSON), the well-known types.
+//! - `json`: the lexer, the parser (JSON to wire), the printer (wire to JSON), the well-known types, streams of values.
 //! - `request`, `query`, `response`: a whole HTTP request to wire bytes, a whole response to JSON.
 //! - `wire`: the protobuf wire format.
 //!
@@ -64,7 +65,7 @@ pub use error::{
     WireError, WireErrorKind,
 };
 pub use http_body::HttpBody;
-pub use json::json_values;
+pub use json::{JsonValue, JsonValues, Sequence};
 pub use method::{Content, Idempotency, Method, MethodId};
 pub use options::{Body, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
 pub use path::{FieldPath, Raw};

@@ -6,6 +6,7 @@
 //! - A Timestamp, Duration or FieldMask out of range or without JSON form is refused in both directions.
 //! - A wire type other than the field's makes it an unknown field, as the specification has it; it refuses the message.
 //! - So does it for maps: prost-reflect takes a varint in the place of an entry for an entry of defaults.
+//! - An Any of Empty has no "value", as protobuf.dev has it since 2026; it prints one, and wants it.
 //! - Any without a type is `{}`; a Value that holds nothing is null.
 //! - 1.0 is printed as 1.
 //! - Base64 of both alphabets is read; so are integers with exponents in strings.

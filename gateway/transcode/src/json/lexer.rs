@@ -79,11 +79,7 @@ impl<'j> Lexer<'j> {
 
     #[cold]
     pub(crate) fn syntax(&self, expected: &str) -> JsonError {
-        let found = match self.json.get(self.at) {
-            None => "the end".into(),
-            Some(byte @ 0x21..=0x7e) => format!("`{}`", char::from(*byte)),
-            Some(byte) => format!("byte 0x{byte:02x}"),
-        };
+        let found = found(self.json.get(self.at));
         JsonError::new(
             JsonErrorKind::Syntax,
             self.at,
@@ -284,6 +280,16 @@ impl<'j> Lexer<'j> {
             b'[' => "an array",
             _ => "no value",
         }
+    }
+}
+
+/// A byte that was not expected, for an error.
+#[cold]
+pub(crate) fn found(byte: Option<&u8>) -> String {
+    match byte {
+        None => "the end".into(),
+        Some(byte @ 0x21..=0x7e) => format!("`{}`", char::from(*byte)),
+        Some(byte) => format!("byte 0x{byte:02x}"),
     }
 }
 

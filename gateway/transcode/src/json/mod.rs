@@ -12,18 +12,20 @@ mod print_known;
 mod print_scalar;
 mod scalar;
 mod time;
+mod values;
 
 pub(crate) use guard::{Guard, MAX_GUARDS, Mask, Scope};
 pub(crate) use known::{write_mask, write_time};
 pub(crate) use parse::Parser;
 pub(crate) use scalar::write_text;
 pub(crate) use time::{parse_duration, parse_timestamp};
+pub use values::{JsonValue, JsonValues, Sequence};
 
 use lexer::Lexer;
 use print::{Printer, Step, broken};
 
 use crate::{
-    error::{JsonError, JsonErrorKind, WireError},
+    error::{JsonError, WireError},
     options::{ParseOptions, PrintOptions},
     path::Raw,
     schema::Tables,
@@ -51,40 +53,6 @@ pub(crate) fn parse_message(
             Err(error.located(json))
         }
     }
-}
-
-/// The values of a stream that a client sends as JSON: the elements of one array, or values one behind the other as in
-/// NDJSON. Each is a slice of `json`, checked for syntax but not against any message.
-///
-/// # Errors
-///
-/// [`JsonError`] if it is no JSON, nests too deep or is too long.
-pub fn json_values<'j>(json: &'j [u8], options: &ParseOptions) -> Result<Vec<&'j [u8]>, JsonError> {
-    if json.len() > options.max_bytes {
-        let message = format!("larger than the limit of {} bytes", options.max_bytes);
-        return Err(JsonError::new(JsonErrorKind::Size, options.max_bytes, message).located(json));
-    }
-    let mut lexer = Lexer::new(json);
-    split(&mut lexer, options.max_depth).map_err(|error| error.located(json))
-}
-
-fn split<'j>(lexer: &mut Lexer<'j>, depth: u32) -> Result<Vec<&'j [u8]>, JsonError> {
-    let mut values = Vec::new();
-    let array = lexer.peek() == b'[';
-    if array && lexer.is_empty(b']') {
-        return end(lexer).map(|()| values);
-    }
-    let done = |lexer: &mut Lexer<'j>| lexer.peek() == 0 && lexer.position() >= lexer.json().len();
-    while array || !done(lexer) {
-        lexer.peek();
-        let start = lexer.position();
-        lexer.skip(depth)?;
-        values.push(lexer.json().get(start..lexer.position()).unwrap_or_default());
-        if array && !lexer.more(b']')? {
-            return end(lexer).map(|()| values);
-        }
-    }
-    Ok(values)
 }
 
 /// Nothing but whitespace may follow.
