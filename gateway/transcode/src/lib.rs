@@ -36,6 +36,7 @@
 //! - `route`: path templates and the trie.
 //! - `json`: the lexer, the parser (JSON to wire), the printer (wire to JSON), the well-known types, streams of values.
 //! - `request`, `query`, `response`: a whole HTTP request to wire bytes, a whole response to JSON.
+//! - `path`, `location`: single fields of a response, and where its resource is found.
 //! - `wire`: the protobuf wire format.
 //!
 //! # What the mapping does not do
@@ -48,6 +49,7 @@ mod binding;
 mod error;
 mod http_body;
 mod json;
+mod location;
 mod method;
 mod options;
 mod path;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use prost_reflect::MethodDescriptor;
 
-use crate::{binding::BindingId, path::FieldPath, schema::MessageId};
+use crate::{binding::BindingId, location::Location, path::FieldPath, schema::MessageId};
 
 /// A method of a service.
 pub struct Method {
@@ -23,6 +23,7 @@ pub struct Method {
     pub(crate) next_page_token: Option<FieldPath>,
     pub(crate) input_content: Content,
     pub(crate) output_content: Content,
+    pub(crate) location: Option<Location>,
 }
 
 /// A method of a [`Schema`](crate::Schema); to be used with that schema only.

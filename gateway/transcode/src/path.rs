@@ -60,21 +60,13 @@ impl FieldPath {
     /// are broken. `create_time` of a response, say, or its `etag`.
     #[must_use]
     pub fn find<'w>(&self, wire: &'w [u8]) -> Option<Raw<'w>> {
-        let mut found = Raw::Bytes(wire);
-        for step in &self.steps {
-            let Raw::Bytes(bytes) = found else { return None };
-            let mut reader = Reader::new(bytes);
-            let mut last = None;
-            while !reader.is_empty() {
-                let (number, kind) = reader.tag()?;
-                let value = reader.raw(number, kind)?;
-                if number == step.number {
-                    last = value.or(last);
-                }
-            }
-            found = last?;
-        }
-        Some(found)
+        let (number, kind, mut at) = last(&self.steps, wire)??;
+        at.raw(number, kind)?
+    }
+
+    /// The field's last occurrence: its wire type and its value.
+    pub(crate) fn locate<'w>(&self, wire: &'w [u8]) -> Option<(u8, Reader<'w>)> {
+        last(&self.steps, wire)?.map(|(_, kind, at)| (kind, at))
     }
 
     /// [`find`](Self::find) for a string field.
@@ -85,4 +77,25 @@ impl FieldPath {
             _ => None,
         }
     }
+}
+
+/// Number, wire type and value of the last occurrence of a field. The messages that lead to it may come in parts.
+fn last<'w>(steps: &[Step], wire: &'w [u8]) -> Option<Option<(u32, u8, Reader<'w>)>> {
+    let (step, below) = steps.split_first()?;
+    let mut reader = Reader::new(wire);
+    let mut found = None;
+    while !reader.is_empty() {
+        let (number, kind) = reader.tag()?;
+        let at = reader;
+        let value = reader.raw(number, kind)??;
+        if number != step.number {
+            continue;
+        }
+        match value {
+            _ if below.is_empty() => found = Some((number, kind, at)),
+            Raw::Bytes(bytes) => found = last(below, bytes)?.or(found),
+            _ => {}
+        }
+    }
+    Some(found)
 }

@@ -127,20 +127,6 @@ fn write_known(kind: Kind, text: &str, out: &mut Writer<'_>) -> Result<(), Strin
     }
 }
 
-/// Whether text can say it.
-fn is_text(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Scalar(_)
-            | Kind::Enum(_)
-            | Kind::NullValue
-            | Kind::Timestamp
-            | Kind::Duration
-            | Kind::FieldMask
-            | Kind::Wrapper(_)
-    )
-}
-
 impl<'a> Query<'a> {
     pub(crate) fn new(
         found: &'a Match<'a>,
@@ -220,7 +206,7 @@ impl<'a> Query<'a> {
         let written = match (field.cardinality, key) {
             (Cardinality::Map(entry), Some(key)) => {
                 let entry = tables.entry(entry);
-                if !is_text(entry.value.kind) {
+                if !entry.value.kind.is_text() {
                     let message =
                         "is a map of messages, which a query cannot say; use a method with a body"
                             .into();
@@ -237,7 +223,7 @@ impl<'a> Query<'a> {
                     format!("`{path_text}` is no map, so it has no keys"),
                 ));
             }
-            (Cardinality::List { .. }, None) if !is_text(field.kind) => {
+            (Cardinality::List { .. }, None) if !field.kind.is_text() => {
                 let message =
                     "is a list of messages, which a query cannot say; use a method with a body"
                         .into();

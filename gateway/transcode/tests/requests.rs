@@ -400,3 +400,62 @@ fn the_facts_of_a_method_are_at_hand() {
     assert_eq!(list.bindings().len(), 2);
     assert_eq!(list.next_page_token().unwrap().as_str(), "next_page_token");
 }
+
+#[test]
+fn a_response_says_where_its_resource_is() {
+    let at = |method: &str, wire: &[u8]| {
+        schema()
+            .location(schema().method(&format!("/shop.v1.ThingService/{method}")).unwrap(), wire)
+    };
+    let thing = [&[0x0a, 6][..], "a/ü:c".as_bytes()].concat();
+    assert_eq!(at("CreateThing", &thing).as_deref(), Some("/v1/things/a%2F%C3%BC%3Ac"));
+    assert_eq!(
+        variables("GET", "/v1/things/a%2F%C3%BC%3Ac"),
+        [("thing_id".into(), "a/ü:c".into())]
+    );
+    assert_eq!(at("CreateThing", &[]), None);
+    assert_eq!(at("CreateThing", &[0x0a, 0]), None);
+    assert_eq!(at("CreateThing", &[0x0a]), None);
+    assert_eq!(at("SignFile", &thing), None);
+    assert_eq!(at("ListThings", &thing), None);
+}
+
+#[test]
+fn a_field_as_text_is_what_a_parameter_takes() {
+    let search = schema().message("shop.v1.SearchThingsRequest").unwrap();
+    for (field, text) in [
+        ("limit", "-5"),
+        ("state", "STATE_SHUT"),
+        ("since", "2026-11-21T07:00:00.500Z"),
+        ("within", "-1.500s"),
+        ("mask", "colour,inner.weight"),
+        ("wrapped", "7"),
+        ("name", "a \"b\" \\ ü"),
+        ("number", "-9223372036854775808"),
+        ("token", "AQI="),
+        ("exact", "true"),
+        ("maybe", "0"),
+        ("filter.inner.weight", "-0.25"),
+        ("filter.inner.inner.colour", "red"),
+    ] {
+        let query: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let found = schema().route("PROPFIND", "/v1/search").unwrap();
+        let mut wire = Vec::new();
+        let parameters = format!("{field}={query}");
+        found
+            .request(Some(&parameters), Body::None, &RequestOptions::default(), &mut wire)
+            .unwrap();
+        let path = schema().field_path(search, field).unwrap();
+        assert_eq!(schema().field_text(&path, &wire).as_deref(), Some(text), "{field}");
+        assert_eq!(schema().field_text(&path, &[]), None, "{field}");
+        wire.push(0x0a);
+        assert_eq!(schema().field_text(&path, &wire), None, "{field}: broken bytes");
+    }
+    let path = |field| schema().field_path(search, field).unwrap();
+    assert_eq!(schema().field_text(&path("words"), &[0x1a, 1, b'x']), None);
+    assert_eq!(schema().field_text(&path("filter"), &[0x2a, 0]), None);
+    // A wire type other than the field's is an unknown field; a message may come in parts.
+    assert_eq!(schema().field_text(&path("limit"), &[0x12, 1, 5]), None);
+    let parts = [0x2a, 3, 0x0a, 1, b'a', 0x2a, 0, 0x70, 1];
+    assert_eq!(schema().field_text(&path("filter.colour"), &parts).as_deref(), Some("a"));
+}

@@ -21,6 +21,8 @@ pub(crate) use scalar::write_text;
 pub(crate) use time::{parse_duration, parse_timestamp};
 pub use values::{JsonValue, JsonValues, Sequence};
 
+use std::borrow::Cow;
+
 use lexer::Lexer;
 use print::{Printer, Step, broken};
 
@@ -28,7 +30,7 @@ use crate::{
     error::{JsonError, WireError},
     options::{ParseOptions, PrintOptions},
     path::Raw,
-    schema::Tables,
+    schema::{Field, Kind, Scalar, Tables},
     wire::Reader,
 };
 
@@ -86,6 +88,31 @@ pub(crate) fn print_field(
 ) -> Result<(), WireError> {
     let table = tables.message(message);
     print(tables, wire.len(), out, options, |printer| printer.field(table, slot, wire))
+}
+
+/// One value of a field as text without quotes; `None` if text cannot say it.
+pub(crate) fn print_text<'w>(
+    tables: &Tables,
+    field: &Field,
+    wire_type: u8,
+    mut at: Reader<'w>,
+) -> Option<Cow<'w, str>> {
+    if !field.is_singular() || !field.kind.is_text() || wire_type != field.kind.wire_type() {
+        return None;
+    }
+    if field.kind == Kind::Scalar(Scalar::String) {
+        return std::str::from_utf8(at.bytes()?).ok().map(Cow::Borrowed);
+    }
+    let mut json = Vec::new();
+    let options = PrintOptions::default();
+    print(tables, 32, &mut json, &options, |printer| printer.value(field, &mut at).map(drop))
+        .ok()?;
+    match json.first() {
+        // An enum of proto2 that has no such value.
+        None => None,
+        Some(b'"') => Lexer::new(&json).text("a string").ok().map(|text| text.into_owned().into()),
+        _ => String::from_utf8(json).ok().map(Cow::Owned),
+    }
 }
 
 /// The details of a `google.rpc.Status` as a JSON array.

@@ -8,6 +8,19 @@ pub(crate) fn decode_segments(raw: &str, multi: bool) -> Option<Cow<'_, str>> {
     decode(raw, |byte| if multi && byte == b'/' { None } else { Some(byte) }, false)
 }
 
+/// Appends a segment of a path with everything escaped but what RFC 3986 calls unreserved.
+pub(super) fn encode_segment(text: &str, out: &mut String) {
+    let hex = |digit: u8| char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.extend(['%', hex(byte >> 4), hex(byte & 15)]),
+        }
+    }
+}
+
 /// Decodes a name or value of a query, where `+` is a space.
 pub(crate) fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
     decode(raw, Some, true)

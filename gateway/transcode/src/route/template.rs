@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, ops::Range};
 
+use super::percent::encode_segment;
+
 /// How many variables a template may have.
 pub(crate) const MAX_VARIABLES: usize = 8;
 
@@ -148,6 +150,32 @@ impl Template {
         self.variables.get(at).is_some_and(|variable| variable.multi)
     }
 
+    /// The path with these values of its variables, percent-encoded; `None` if one does not fit its variable's pattern,
+    /// or the template has wildcards of no variable.
+    pub(crate) fn fill(&self, values: &[impl AsRef<str>]) -> Option<String> {
+        let mut path = String::new();
+        let mut at = 0;
+        for (variable, value) in self.variables.iter().zip(values) {
+            literals(self.segments.get(at..variable.segments.start)?, &mut path)?;
+            let pattern = self.segments.get(variable.segments.clone())?;
+            match pattern {
+                [Segment::Single] => {
+                    Some(value.as_ref()).filter(|value| !value.is_empty())?;
+                    path.push('/');
+                    encode_segment(value.as_ref(), &mut path);
+                }
+                _ => fill_pattern(pattern, value.as_ref(), &mut path)?,
+            }
+            at = variable.segments.end;
+        }
+        literals(self.segments.get(at..)?, &mut path)?;
+        if let Some(verb) = &self.verb {
+            path.push(':');
+            encode_segment(verb, &mut path);
+        }
+        Some(path)
+    }
+
     /// The text with each variable reduced to its field.
     pub(crate) fn openapi_path(&self) -> String {
         let mut path = String::new();
@@ -160,6 +188,41 @@ impl Template {
         path.push_str(&self.text[from..]);
         path
     }
+}
+
+/// Appends segments that belong to no variable.
+fn literals(segments: &[Segment], path: &mut String) -> Option<()> {
+    for segment in segments {
+        let Segment::Literal(literal) = segment else { return None };
+        path.push('/');
+        encode_segment(literal, path);
+    }
+    Some(())
+}
+
+/// Appends the value of a variable of several segments.
+fn fill_pattern(pattern: &[Segment], value: &str, path: &mut String) -> Option<()> {
+    let mut rest = value.split('/');
+    for segment in pattern {
+        let taken = if *segment == Segment::Multi { usize::MAX } else { 1 };
+        let mut none = true;
+        for part in rest.by_ref().take(taken) {
+            let fits = match segment {
+                Segment::Literal(literal) => part == &**literal,
+                Segment::Single | Segment::Multi => !part.is_empty(),
+            };
+            if !fits {
+                return None;
+            }
+            path.push('/');
+            encode_segment(part, path);
+            none = false;
+        }
+        if none && *segment != Segment::Multi {
+            return None;
+        }
+    }
+    rest.next().is_none().then_some(())
 }
 
 fn parse_segment(segment: &str) -> Result<Segment, String> {
@@ -227,6 +290,27 @@ mod tests {
         assert_eq!(template.variable_segments().collect::<Vec<_>>(), [1..2, 3..5]);
         assert_eq!([template.is_multi(0), template.is_multi(1)], [false, true]);
         assert_eq!(template.variable_patterns().collect::<Vec<_>>(), ["*", "y/*"]);
+    }
+
+    #[test]
+    fn values_fill_the_variables_that_they_fit() {
+        let fill =
+            |template: &str, values: &[&str]| Template::parse(template).unwrap().fill(values);
+        assert_eq!(
+            fill("/v1/things/{id}", &["a/b c:ü"]).as_deref(),
+            Some("/v1/things/a%2Fb%20c%3A%C3%BC")
+        );
+        let names = "/v1/{a}/{name=shelves/*/books/**}:go";
+        assert_eq!(
+            fill(names, &["1", "shelves/a b/books/c/%2F"]).as_deref(),
+            Some("/v1/1/shelves/a%20b/books/c/%252F:go")
+        );
+        assert_eq!(fill(names, &["1", "shelves/a"]), None);
+        assert_eq!(fill(names, &["1", "boxes/a/books/c"]), None);
+        assert_eq!(fill(names, &["", "shelves/a/books/c"]), None);
+        assert_eq!(fill("/{name=shelves/*}", &["shelves/a/b"]), None);
+        assert_eq!(fill("/{name=**}", &["a//b"]), None);
+        assert_eq!(fill("/{a}/*", &["x"]), None);
     }
 
     #[test]

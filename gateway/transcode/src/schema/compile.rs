@@ -15,6 +15,7 @@ use super::{
 use crate::{
     binding::BindingId,
     error::{Problem, ProblemKind},
+    location::locate,
     method::{Content, Idempotency, Method, MethodId},
     path::FieldPath,
     text,
@@ -57,11 +58,13 @@ pub(crate) fn compile(pool: &DescriptorPool) -> (Schema, Vec<Problem>) {
                 next_page_token: text_field(&tables, output, "next_page_token"),
                 input_content: content(&descriptor.input()),
                 output_content: content(&descriptor.output()),
+                location: None,
                 descriptor,
             });
         }
     }
     let (bindings, trie) = rules::bind(pool, &tables, &mut methods, &mut problems);
+    locate(&tables, &mut methods, &bindings);
     (Schema::assemble(pool.clone(), tables, methods, bindings, trie), problems)
 }
 

@@ -8,7 +8,7 @@ pub(crate) use table::{
     Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables, hash,
 };
 
-use std::{collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
@@ -106,6 +106,15 @@ impl Schema {
     #[must_use]
     pub fn field_path(&self, message: MessageId, path: &str) -> Option<FieldPath> {
         FieldPath::resolve(&self.tables, message.0, path)
+    }
+
+    /// A field of a message as the text that stands for it in a path, a query or a header: strings as they are, numbers
+    /// in decimal, enums by name, times as in JSON. `None` where it is absent, a list, a map or an ordinary message, or
+    /// the bytes are broken.
+    #[must_use]
+    pub fn field_text<'w>(&self, path: &FieldPath, wire: &'w [u8]) -> Option<Cow<'w, str>> {
+        let (wire_type, at) = path.locate(wire)?;
+        json::print_text(&self.tables, crate::request::field(&self.tables, path), wire_type, at)
     }
 
     /// Every method of every service, in the order of the files.

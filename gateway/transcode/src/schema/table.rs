@@ -189,6 +189,20 @@ impl Kind {
         }
     }
 
+    /// Whether a text can say it, as in a path, a query or a header.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Scalar(_)
+                | Self::Enum(_)
+                | Self::NullValue
+                | Self::Timestamp
+                | Self::Duration
+                | Self::FieldMask
+                | Self::Wrapper(_)
+        )
+    }
+
     /// Whether a list of it may be packed.
     #[inline]
     pub(crate) fn packable(self) -> bool {
