@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# connectconformance (connectrpc.com/conformance, a Go module) against the gateway.
+#
+#   gateway/suites/conformance.sh                     every case, through the gateway
+#   gateway/suites/conformance.sh direct              the test server alone, without the gateway
+#   gateway/suites/conformance.sh --run 'PATTERN' -v  one case, or those of a pattern
+#
+# A pattern is a name as the suite prints it, with `*` for one part and `**` for any
+# number of them: 'Basic/**/unary/success'. Further flags go to connectconformance:
+# `--trace` shows what went over the wire, `-v` names every case.
+#
+# Known failures stand in conformance/*.txt, each with its reason.
+# CONNECTCONFORMANCE names the program; without it, it is installed.
+# CONFORMANCE_SERVER names the built server; without it, cargo builds it.
+set -euo pipefail
+suites=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$suites/../.." && pwd)
+
+mode=gateway
+if [ "${1-}" = direct ]; then mode=direct; shift; fi
+if [ -z "${CONNECTCONFORMANCE-}" ]; then
+  CONNECTCONFORMANCE=$root/target/tools/bin/connectconformance
+  [ -x "$CONNECTCONFORMANCE" ] || GOBIN=$root/target/tools/bin go install connectrpc.com/conformance/cmd/connectconformance@v1.0.5
+fi
+if [ -z "${CONFORMANCE_SERVER-}" ]; then
+  (cd "$root" && cargo build -q -p suites --bin conformance)
+  CONFORMANCE_SERVER=$root/target/debug/conformance
+fi
+exec timeout 600 "$CONNECTCONFORMANCE" --mode server --conf "$suites/conformance/$mode.yaml" \
+  --known-failing "@$suites/conformance/$mode.txt" "$@" -- "$CONFORMANCE_SERVER" "$mode"
