@@ -9,12 +9,14 @@
 //! - `edge`: tells the protocols apart; CORS, limits, the pages of its own.
 //! - `proxy`: hands gRPC calls to the service that owns the method.
 //! - `rest`, `stream`: JSON in, gRPC through, JSON out, by the [`transcode`] library.
+//! - `deadline`: how long a caller waits, whichever header says so.
 //! - `problem`: the one JSON form of every failure.
 //! - `health`: what the services say of themselves.
 //! - `openapi`: the description of it all, from the same descriptors.
 
 pub mod config;
 mod cors;
+mod deadline;
 mod edge;
 mod health;
 pub mod openapi;

@@ -19,7 +19,7 @@ use transcode::{
 
 use crate::{
     config::Config,
-    problem,
+    deadline, problem,
     stream::{self, Framing},
 };
 
@@ -30,7 +30,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// Query parameters of the edge's own.
 const EDGE_PARAMETERS: [&str; 1] = ["int64"];
 /// Request headers that always go with the call.
-const ALWAYS_FORWARDED: [&str; 4] = ["authorization", "traceparent", "tracestate", "grpc-timeout"];
+const ALWAYS_FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
 /// Metadata of an answer that the client is shown.
 const SHOWN: [&str; 1] = ["idempotent-replayed"];
 /// The header of a gRPC frame: a flag and a length.
@@ -197,6 +197,7 @@ impl Rest {
                 headers.append(name.clone(), value.clone());
             }
         }
+        deadline::carry(&parts.headers, headers)?;
         Ok(call)
     }
 

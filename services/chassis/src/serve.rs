@@ -8,7 +8,7 @@ mod health;
 mod reflection;
 mod routes;
 mod stream;
-pub(crate) mod timeout;
+pub mod timeout;
 
 use std::{
     any::Any,

@@ -7,18 +7,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Fault;
 
-pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+/// The header.
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The specification's longest number.
 const DIGITS_MAX: usize = 8;
 const NUMBER_MAX: u128 = 99_999_999;
+const FORM: &str = "one to eight digits and a unit of H, M, S, m, u or n, such as 500m";
 
 /// What a caller asks for, if it asks.
-pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
+pub fn read(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
     let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
     parse(value.as_bytes()).map(Some).ok_or_else(|| {
         Fault::invalid_argument(ErrorReason::HeaderInvalid)
-            .message("`grpc-timeout` must be one to eight digits and a unit of H, M, S, m, u or n, such as 500m")
+            .message(format!("`grpc-timeout` must be {FORM}"))
+            .violation("grpc-timeout", format!("must be {FORM}"))
     })
 }
 
@@ -46,7 +49,7 @@ fn parse(text: &[u8]) -> Option<Duration> {
 }
 
 /// What is left, in the finest unit that has room for it.
-pub(crate) fn write(headers: &mut HeaderMap, left: Duration) {
+pub fn write(headers: &mut HeaderMap, left: Duration) {
     let (number, unit) =
         [(left.as_micros(), b'u'), (left.as_millis(), b'm'), (u128::from(left.as_secs()), b'S')]
             .into_iter()
