@@ -1,7 +1,7 @@
 //! The testee of protobuf's conformance runner: what it is sent goes through the transcoder.
 //!
-//! `conformance_test_runner --enforce_recommended ./testee`, where `testee` is a script that calls this with the folder
-//! of the runner's own protos. Binary to JSON and JSON to binary are the transcoder's own; binary to binary goes through
+//! `tests/conformance.sh` runs it: `conformance_test_runner --enforce_recommended ./testee`, where `testee` is a script
+//! that calls this with the folder of the runner's own protos. Binary to JSON and JSON to binary are the transcoder's own; binary to binary goes through
 //! JSON and back, and so does JSON to JSON through binary. Editions are skipped, since protox does not read them, and so
 //! are the text format and JSPB.
 use std::{
