@@ -69,6 +69,6 @@ pub use error::{
 pub use http_body::HttpBody;
 pub use json::{JsonValue, JsonValues, Sequence};
 pub use method::{Content, Idempotency, Method, MethodId};
-pub use options::{Body, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
+pub use options::{Body, File, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
 pub use path::{FieldPath, Raw};
 pub use schema::{MessageId, Schema};

@@ -46,13 +46,26 @@ pub enum Body<'a> {
     Json(&'a [u8]),
     /// `application/x-protobuf`: the wire bytes of the message that the rule's `body` names.
     Wire(&'a [u8]),
-    /// Any other content, for a body of type `google.api.HttpBody`.
+    /// Any other content, for a body of type `google.api.HttpBody` or `bytes`.
     Raw {
         /// The request's `Content-Type`.
         content_type: &'a str,
         /// The content itself.
         data: &'a [u8],
     },
+    /// The files of a form. What else the form holds goes into the query; see [`RequestOptions::form`].
+    Files(&'a [File<'a>]),
+}
+
+/// One file of a form.
+#[derive(Debug, Clone, Copy)]
+pub struct File<'a> {
+    /// The field it goes into, of type `google.api.HttpBody` or `bytes`; an element of it if the field is repeated.
+    pub field: &'a FieldPath,
+    /// Its own `Content-Type`.
+    pub content_type: &'a str,
+    /// Its content.
+    pub data: &'a [u8],
 }
 
 /// A field that takes its value from a header, as `Idempotency-Key` gives `request_id`.
@@ -80,6 +93,11 @@ pub struct RequestOptions<'a> {
     pub allow_agreeing: bool,
     /// Fills the update mask of a PATCH from the keys of its body if the client sent none. Default: false.
     pub derive_update_mask: bool,
+    /// The query holds the fields of a form, which is the body: a rule whose body is `*` takes them too. Default: false.
+    pub form: bool,
+    /// Another message of a stream: what path, query and headers say went into the first one and is not written again,
+    /// but a body still may not say otherwise. Default: false.
+    pub continued: bool,
 }
 
 // === impl ParseOptions ===

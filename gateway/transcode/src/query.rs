@@ -184,7 +184,7 @@ impl<'a> Query<'a> {
         {
             return Ok(());
         }
-        if self.found.binding.body == BodyRule::Whole {
+        if self.found.binding.body == BodyRule::Whole && !self.options.form {
             return Err(Self::refuse(
                 name,
                 "this method takes its fields in the body; send it there".into(),

@@ -10,10 +10,10 @@ use crate::{
     http_body::HttpBody,
     json::{Guard, MAX_GUARDS, Mask, Parser, Scope},
     method::Content,
-    options::{Body, RequestOptions},
+    options::{Body, File, RequestOptions},
     path::FieldPath,
     query::{Query, write_leaf},
-    schema::{Field, Tables},
+    schema::{Cardinality, Field, Kind, Scalar, Tables},
     wire::{Full, LEN, Tag, Writer},
 };
 
@@ -60,6 +60,7 @@ fn parts(
     out: &mut Vec<u8>,
 ) -> Result<(), RequestError> {
     let tables = &found.schema.tables;
+    let start = out.len();
     let mut leaves = Vec::new();
     let fixed = fixed(found, options, &mut leaves)?;
     let mut mask = None;
@@ -86,14 +87,20 @@ fn parts(
             embed(out, field.number, wire);
         }
         (BodyRule::Field(path), Body::Raw { content_type, data }) => {
-            let field = field(tables, path);
-            if !field.is_singular() || !is_http_body(tables, field) {
+            if !field(tables, path).is_singular() {
                 return Err(unsupported("this method takes a body of JSON"));
             }
-            let mut wire = Vec::new();
-            HttpBody { content_type, data }.encode(&mut wire);
-            embed(out, field.number, &wire);
+            file(tables, &File { field: path, content_type, data }, out)?;
         }
+        (rule, Body::Files(files)) => {
+            for (nth, at) in files.iter().enumerate() {
+                place(tables, rule, files.get(..nth).unwrap_or_default(), at, &fixed)?;
+                file(tables, at, out)?;
+            }
+        }
+    }
+    if options.continued {
+        return repeat(tables, &fixed, &leaves, start, out).map_err(full);
     }
     if query.is_empty() && fixed.is_empty() && mask.is_none() {
         return Ok(());
@@ -183,6 +190,7 @@ fn json_body(
             path: fixed.path,
             header: fixed.header,
             agreeing: options.allow_agreeing.then(|| fixed.leaf(leaves)),
+            earlier: options.continued,
         })
         .collect();
     let mut parser =
@@ -247,6 +255,82 @@ pub(crate) fn field<'t>(tables: &'t Tables, path: &FieldPath) -> &'t Field {
     let step =
         path.steps.last().copied().unwrap_or(crate::path::Step { message: 0, slot: 0, number: 0 });
     tables.message(step.message).field(step.slot)
+}
+
+/// Writes again what wire bytes would set otherwise than the first message of their stream did.
+fn repeat(
+    tables: &Tables,
+    fixed: &[Fixed<'_>],
+    leaves: &[u8],
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Full> {
+    for fixed in fixed.iter().rev() {
+        if fixed.path.find(out.get(start..).unwrap_or_default()).is_some() {
+            let mut writer = Writer::new(out, fixed.leaf(leaves).len() + 32, usize::MAX >> 2);
+            nest(tables, fixed.path, fixed.leaf(leaves), &mut writer)?;
+            writer.finish();
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file may go where it says, behind those before it.
+fn place(
+    tables: &Tables,
+    rule: &BodyRule,
+    before: &[File<'_>],
+    file: &File<'_>,
+    fixed: &[Fixed<'_>],
+) -> Result<(), RequestError> {
+    let (path, conflict) = (file.field, |first| RequestError::Conflict {
+        field: file.field.as_str().into(),
+        first,
+        second: Source::Body,
+    });
+    if let BodyRule::Field(body) = rule
+        && body != path
+    {
+        return Err(unsupported(&format!(
+            "this method takes the file in {:?} alone",
+            body.as_str()
+        )));
+    }
+    let is_list = !field(tables, path).is_singular();
+    if before
+        .iter()
+        .any(|other| other.field.clashes(tables, path) && !(is_list && other.field == path))
+    {
+        return Err(conflict(Source::Body));
+    }
+    match fixed.iter().find(|fixed| fixed.path.clashes(tables, path)) {
+        Some(fixed) => Err(conflict(fixed.source())),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file into its field.
+fn file(tables: &Tables, file: &File<'_>, out: &mut Vec<u8>) -> Result<(), RequestError> {
+    let at = field(tables, file.field);
+    let mut leaf = Vec::with_capacity(file.data.len() + 32);
+    if matches!(at.cardinality, Cardinality::Map(_)) {
+        return Err(unsupported("a map holds no file"));
+    } else if is_http_body(tables, at) {
+        let mut wire = Vec::with_capacity(file.data.len() + 32);
+        HttpBody { content_type: file.content_type, data: file.data }.encode(&mut wire);
+        embed(&mut leaf, at.number, &wire);
+    } else if at.kind == Kind::Scalar(Scalar::Bytes) {
+        embed(&mut leaf, at.number, file.data);
+    } else {
+        return Err(unsupported(&format!(
+            "{:?} holds no file; send it as JSON",
+            file.field.as_str()
+        )));
+    }
+    let mut writer = Writer::new(out, leaf.len() + 32, usize::MAX >> 2);
+    let written = nest(tables, file.field, &leaf, &mut writer);
+    writer.finish();
+    written.map_err(full)
 }
 
 fn is_http_body(tables: &Tables, field: &Field) -> bool {

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use transcode::{
-    Body, Content, HeaderBinding, HttpBody, Idempotency, JsonErrorKind, PrintOptions, RequestError,
-    RequestOptions, RouteError, Schema, Source,
+    Body, Content, File, HeaderBinding, HttpBody, Idempotency, JsonErrorKind, PrintOptions,
+    RequestError, RequestOptions, RouteError, Schema, Source,
 };
 
 fn pool() -> &'static DescriptorPool {
@@ -335,6 +335,56 @@ fn parameters_of_the_edge_are_left_to_it() {
 }
 
 #[test]
+fn a_later_message_of_a_stream_leaves_out_what_the_path_said_and_may_not_say_otherwise() {
+    let mut options = RequestOptions::default();
+    options.continued = true;
+    options.allow_agreeing = true;
+    let json = |text: &'static str| {
+        with("PATCH", "/v1/things/x?allow=1", Body::Json(text.as_bytes()), &options)
+    };
+    assert_eq!(json(r#"{"title": "t"}"#).unwrap(), serde_json::json!({"thing": {"title": "t"}}));
+    let agreeing = json(r#"{"thingId": "x", "toy": "y"}"#).unwrap();
+    assert_eq!(agreeing, serde_json::json!({"thing": {"toy": "y"}}));
+    assert!(json(r#"{"thingId": "y"}"#).is_err());
+
+    let wire = |bytes: &'static [u8]| {
+        with("POST", "/v1/things/x:cancel", Body::Wire(bytes), &options).unwrap()
+    };
+    assert_eq!(wire(&[0x12, 1, b'v']), serde_json::json!({"view": "v"}));
+    assert_eq!(wire(&[0x0a, 1, b'y']), serde_json::json!({"thingId": "x"}));
+}
+
+#[test]
+fn a_form_has_files_and_fields() {
+    let mut options = RequestOptions::default();
+    options.form = true;
+    let found = schema().route("POST", "/v1/pictures").unwrap();
+    let field = |path: &str| schema().field_path(found.method().input(), path).unwrap();
+    let (picture, thumbnail, more, id) =
+        (field("picture"), field("thumbnail"), field("more"), field("thing_id"));
+    let file = |field, data| File { field, content_type: "image/png", data };
+    let made =
+        |target: &str, files: &[File<'_>]| with("POST", target, Body::Files(files), &options);
+    let files =
+        [file(&picture, &[1, 2]), file(&thumbnail, &[3]), file(&more, &[4]), file(&more, &[5])];
+    assert_eq!(
+        made("/v1/pictures?thing_id=a%20b", &files).unwrap(),
+        serde_json::json!({
+            "thingId": "a b",
+            "picture": {"contentType": "image/png", "data": "AQI="},
+            "thumbnail": "Aw==",
+            "more": ["BA==", "BQ=="],
+        })
+    );
+    assert!(made("/v1/pictures", &[file(&picture, &[1]), file(&picture, &[2])]).is_err());
+    assert!(made("/v1/pictures", &[file(&id, &[1])]).is_err());
+
+    let alone = made("/v1/things/x/picture", &[file(&picture, &[1])]).unwrap();
+    assert_eq!(alone["picture"]["data"], "AQ==");
+    assert!(made("/v1/things/x/picture", &[file(&thumbnail, &[1])]).is_err());
+}
+
+#[test]
 fn raw_and_wire_bodies_are_embedded() {
     let options = RequestOptions::default();
     let body = Body::Raw { content_type: "image/png", data: &[1, 2] };
@@ -344,6 +394,8 @@ fn raw_and_wire_bodies_are_embedded() {
         serde_json::json!({"thingId": "x", "picture": {"contentType": "image/png", "data": "AQI="}})
     );
     assert!(with("POST", "/v1/things", body, &options).is_err());
+    let made = with("POST", "/v1/things/x/thumbnail", body, &options).unwrap();
+    assert_eq!(made, serde_json::json!({"thingId": "x", "thumbnail": "AQI="}));
     // A wire body that names the field of the path does not get its way.
     let made =
         with("POST", "/v1/things/x:cancel", Body::Wire(&[0x0a, 1, b'y', 0x12, 1, b'v']), &options)

@@ -15,6 +15,8 @@ pub(crate) struct Guard<'a> {
     pub(crate) header: Option<&'a str>,
     /// The field's tag and value on the wire, if the body may say the same.
     pub(crate) agreeing: Option<&'a [u8]>,
+    /// It was set in an earlier message of a stream: this one may well set another member of its oneof.
+    pub(crate) earlier: bool,
 }
 
 /// Where a member stands to the guards of its message.
@@ -105,7 +107,8 @@ impl Scope {
                     return Narrowed::Same(guard);
                 }
                 next.guards |= 1 << bit;
-            } else if table.field(slot).oneof != NONE
+            } else if !guard.earlier
+                && table.field(slot).oneof != NONE
                 && table.field(slot).oneof == table.field(step.slot).oneof
             {
                 return Narrowed::Sibling(guard);
