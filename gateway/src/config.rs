@@ -1,6 +1,12 @@
 //! Settings of the `[gateway]` table.
 
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use chassis::Error;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::rates;
 
 /// Where the edge listens and what it lets through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +32,60 @@ pub struct Config {
     pub forwarded_headers: Vec<String>,
     /// Writes a log line for every request.
     pub access_log: bool,
+    /// Addresses and networks (`10.0.0.0/8`) of proxies before the edge, whose
+    /// `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests that one caller may make, by what they cost.
+    pub rates: rates::Config,
+    /// Where the contracts come from: `embedded` in this build, `reflection` of
+    /// the servers, or the path of an encoded `FileDescriptorSet`. All but the
+    /// embedded ones are looked at again every `descriptor_period`, and exchanged
+    /// while calls go on.
+    pub descriptors: String,
+    /// How often descriptors are looked at again.
+    #[serde(with = "chassis::duration")]
+    pub descriptor_period: Duration,
+    /// Bytes of all descriptors of one server or file.
+    pub descriptor_bytes_max: usize,
+    /// How long a server may take to describe itself.
+    #[serde(with = "chassis::duration")]
+    pub reflection_timeout: Duration,
+    /// How long to wait at the start for servers that do not answer yet.
+    #[serde(with = "chassis::duration")]
+    pub upstream_patience: Duration,
+    /// gRPC servers that are not of this mesh, `host:port` or `https://host:port`,
+    /// several instances of one with commas between. Empty: this mesh's services.
+    pub upstreams: Vec<String>,
+    /// Who may call methods whose contracts do not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// A TOML file with a policy for each of them; see
+    /// [`chassis::contract::Policies`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PathBuf>,
+    /// A JSON Web Key Set (RFC 7517, Ed25519 keys) with the keys that sign tokens,
+    /// where no identity service is asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
+}
+
+/// Who may call methods whose contracts do not say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Anyone.
+    Public,
+}
+
+/// Where the contracts come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Descriptors {
+    /// This build.
+    Embedded,
+    /// The servers.
+    Reflection,
+    /// A file.
+    File(PathBuf),
 }
 
 impl Default for Config {
@@ -40,6 +100,62 @@ impl Default for Config {
             cors_origins: vec!["*".to_owned()],
             forwarded_headers: vec!["accept-language".to_owned(), "x-request-id".to_owned()],
             access_log: false,
+            trusted_proxies: Vec::new(),
+            rates: rates::Config::default(),
+            descriptors: "embedded".to_owned(),
+            descriptor_period: Duration::from_secs(10),
+            descriptor_bytes_max: 16 << 20,
+            reflection_timeout: Duration::from_secs(5),
+            upstream_patience: Duration::from_secs(30),
+            upstreams: Vec::new(),
+            access: None,
+            policies: None,
+            jwks_file: None,
         }
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Where the contracts come from.
+    pub fn descriptors(&self) -> Descriptors {
+        match self.descriptors.as_str() {
+            "" | "embedded" => Descriptors::Embedded,
+            "reflection" => Descriptors::Reflection,
+            file => Descriptors::File(file.into()),
+        }
+    }
+
+    /// The upstreams by name, with addresses as [`chassis::Peers`] takes them. The
+    /// name is the first instance's host and port.
+    pub fn upstream_addresses(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut found = BTreeMap::new();
+        for upstream in &self.upstreams {
+            let addresses: Vec<String> = upstream
+                .split(',')
+                .map(str::trim)
+                .map(|address| match address.contains("://") {
+                    true => address.to_owned(),
+                    false => format!("http://{address}"),
+                })
+                .collect();
+            let name = addresses
+                .first()
+                .and_then(|first| first.split("://").nth(1))
+                .filter(|name| !name.is_empty())
+                .ok_or_else(|| {
+                    Error::build(format!(
+                        "gateway.upstreams: `{upstream}` is no upstream: write HOST:PORT"
+                    ))
+                })?
+                .to_owned();
+            if found.insert(name.clone(), addresses.join(",")).is_some() {
+                return Err(Error::build(format!("gateway.upstreams names {name} twice")));
+            }
+        }
+        chassis::Peers::check(&found)
+            .map_err(|error| Error::build(format!("gateway.upstreams: {error}")))?;
+        Ok(found)
     }
 }

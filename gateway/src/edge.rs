@@ -2,29 +2,33 @@
 
 use std::{
     convert::Infallible,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chassis::{Error, Fault, serve::Stack, telemetry::TraceContext};
+use chassis::{Error, Fault, listen::PeerAddr, telemetry::TraceContext};
 use contracts::mesh::v1::ErrorReason;
 use futures_util::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
 use http_body_util::{BodyStream, Full, StreamBody};
+use ipnet::IpNet;
 use tonic::body::Body;
-use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tonic_web::GrpcWebLayer;
 use tower_layer::Layer as _;
 use tower_service::Service;
-use transcode::Schema;
 
-use crate::{config::Config, cors::Cors, health::Aggregate, openapi, problem, rest::Rest};
+use crate::{config::Config, cors::Cors, health::Aggregate, problem, rest::Rest, serving::Serving};
 
 /// Names a request to people: the client's own, or the id of its trace.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Whom a proxy before the edge heard from.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 /// The longest name a client may give a request.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -33,15 +37,18 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(crate) struct Edge(Arc<Inner>);
 
 struct Inner {
-    stack: Stack,
-    web: GrpcWebService<Stack>,
+    serving: Arc<ArcSwap<Serving>>,
     rest: Rest,
     cors: Cors,
     health: Aggregate,
-    openapi: Bytes,
+    trusted_proxies: Vec<IpNet>,
     uri_bytes_max: usize,
     access_log: bool,
 }
+
+/// The route that a REST request took: in the extensions of its answer, for the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Matched(pub(crate) Arc<str>);
 
 /// What a request speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +63,16 @@ enum Speech {
 impl Edge {
     pub(crate) fn new(
         config: &Config,
-        stack: Stack,
-        schema: Arc<Schema>,
+        serving: Arc<ArcSwap<Serving>>,
         health: Aggregate,
     ) -> Result<Self, Error> {
-        let openapi = openapi::document(&schema);
         Ok(Self(Arc::new(Inner {
-            web: GrpcWebLayer::new().layer(stack.clone()),
-            rest: Rest::new(config, stack.clone(), schema),
+            rest: Rest::new(config),
             cors: Cors::new(&config.cors_origins)?,
-            openapi: Bytes::from(openapi.to_string()),
+            trusted_proxies: config.trusted_proxies.clone(),
             uri_bytes_max: config.uri_bytes_max,
             access_log: config.access_log,
-            stack,
+            serving,
             health,
         })))
     }
@@ -97,6 +101,8 @@ impl Inner {
             return preflight;
         }
         let started = Instant::now();
+        let serving = self.serving.load_full();
+        self.find_client(&mut request);
         let origin = request.headers().get(header::ORIGIN).cloned();
         let request_id = request_id(request.headers_mut());
         let (method, path) = match self.access_log {
@@ -105,16 +111,17 @@ impl Inner {
         };
         let speech = speech(&request);
         let mut response = match speech {
-            Speech::Grpc => self.stack.serve(request).await,
+            Speech::Grpc => serving.stack.serve(request).await,
             Speech::GrpcWeb => {
                 // Frames in base64 get shorter on the way, but the translation says
                 // the length that came in, and a length that is wrong breaks the
                 // call to the service.
                 let request = request.map(|body| Body::new(StreamBody::new(BodyStream::new(body))));
-                let Ok(response) = self.web.clone().call(request).await;
+                let mut web = GrpcWebLayer::new().layer(serving.stack.clone());
+                let Ok(response) = web.call(request).await;
                 response
             }
-            Speech::Http => self.http(request, &request_id).await,
+            Speech::Http => self.http(&serving, request, &request_id).await,
         };
         let headers = response.headers_mut();
         self.cors.admit(headers, origin.as_ref());
@@ -127,12 +134,44 @@ impl Inner {
         if self.access_log {
             let status = response.status().as_u16();
             let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(target: "access", %method, path, status, duration_us, request_id, "answered");
+            let route = response.extensions().get::<Matched>().map_or("", |Matched(route)| route);
+            tracing::info!(target: "access", %method, path, route, status, duration_us, request_id, "answered");
         }
         response
     }
 
-    async fn http(&self, request: Request<Body>, request_id: &str) -> Response<Body> {
+    /// Puts the address of the client in the place of a trusted proxy's.
+    fn find_client(&self, request: &mut Request<Body>) {
+        if self.trusted_proxies.is_empty() {
+            return;
+        }
+        let Some(PeerAddr(peer)) = request.extensions().get::<PeerAddr>().copied() else { return };
+        let is_trusted = |ip: IpAddr| self.trusted_proxies.iter().any(|net| net.contains(&ip));
+        if !is_trusted(peer.ip()) {
+            return;
+        }
+        // Each proxy adds whom it heard from at the end; what a client made up
+        // stands before that.
+        let client = request
+            .headers()
+            .get_all(FORWARDED_FOR)
+            .iter()
+            .rev()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.rsplit(','))
+            .map_while(|address| address.trim().parse::<IpAddr>().ok())
+            .find(|address| !is_trusted(*address));
+        if let Some(client) = client {
+            request.extensions_mut().insert(PeerAddr(SocketAddr::new(client, 0)));
+        }
+    }
+
+    async fn http(
+        &self,
+        serving: &Arc<Serving>,
+        request: Request<Body>,
+        request_id: &str,
+    ) -> Response<Body> {
         let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if length > self.uri_bytes_max {
             let fault = Fault::invalid_argument(ErrorReason::HeaderInvalid).message(format!(
@@ -149,8 +188,8 @@ impl Inner {
                 json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"alive\"}"))
             }
             ("/readyz", true) => self.readiness(),
-            ("/openapi.json", true) => json(StatusCode::OK, self.openapi.clone()),
-            _ => self.rest.answer(request, request_id).await,
+            ("/openapi.json", true) => json(StatusCode::OK, serving.openapi.clone()),
+            _ => self.rest.answer(serving, request, request_id).await,
         }
     }
 
@@ -173,7 +212,7 @@ impl Inner {
 
 impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Edge").field("stack", &self.0.stack).finish_non_exhaustive()
+        f.debug_struct("Edge").field("serving", &self.0.serving).finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use chassis::{Channel, Contract, Fault, Peers, Tasks};
 use tonic_health::{
     ServingStatus,
@@ -24,12 +25,14 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long one may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Of each service its channel and the gRPC services it serves.
+type Watched = BTreeMap<String, (Channel, Vec<String>)>;
+
 /// The health of every service, as of the last second. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Aggregate {
     reporter: HealthReporter,
-    /// Of each service its channel and the gRPC services it serves.
-    services: Arc<BTreeMap<String, (Channel, Vec<String>)>>,
+    services: Arc<ArcSwap<Watched>>,
     ready: Arc<Mutex<BTreeMap<String, bool>>>,
     draining: Arc<AtomicBool>,
 }
@@ -37,9 +40,19 @@ pub(crate) struct Aggregate {
 // === impl Aggregate ===
 
 impl Aggregate {
-    /// Asks once, and from then on again and again.
-    pub(crate) async fn start(contract: &Contract, peers: &Peers, tasks: &Tasks) -> Self {
-        let services = contract
+    /// Nobody is watched yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            reporter: HealthReporter::new(),
+            services: Arc::default(),
+            ready: Arc::default(),
+            draining: Arc::default(),
+        }
+    }
+
+    /// From now on the services of this contract are those that are asked.
+    pub(crate) fn watch(&self, contract: &Contract, peers: &Peers) {
+        let services: Watched = contract
             .service_names()
             .into_iter()
             .map(|name| {
@@ -47,14 +60,15 @@ impl Aggregate {
                 (name.clone(), (peers.channel(&name), grpc))
             })
             .collect();
-        let aggregate = Self {
-            reporter: HealthReporter::new(),
-            services: Arc::new(services),
-            ready: Arc::default(),
-            draining: Arc::default(),
-        };
-        aggregate.look().await;
-        let looking = aggregate.clone();
+        self.services.store(Arc::new(services));
+        // What they said holds for the gRPC services they had.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Asks once, and from then on again and again.
+    pub(crate) async fn start(&self, tasks: &Tasks) {
+        self.look().await;
+        let looking = self.clone();
         tasks.every("health of the services", PERIOD, move || {
             let looking = looking.clone();
             async move {
@@ -62,7 +76,6 @@ impl Aggregate {
                 Ok::<(), Fault>(())
             }
         });
-        aggregate
     }
 
     /// The server, for the gateway's own port.
@@ -77,14 +90,17 @@ impl Aggregate {
 
     /// Whether all are.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Acquire) && self.services().values().all(|is_ready| *is_ready)
+        let services = self.services();
+        !self.draining.load(Ordering::Acquire)
+            && services.len() == self.services.load().len()
+            && services.values().all(|is_ready| *is_ready)
     }
 
     /// Says "not serving" from now on.
     pub(crate) async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.tell("", false).await;
-        for (_, grpc) in self.services.values() {
+        for (_, grpc) in self.services.load_full().values() {
             for name in grpc {
                 self.tell(name, false).await;
             }
@@ -92,17 +108,21 @@ impl Aggregate {
     }
 
     async fn look(&self) {
-        let asked = self.services.iter().map(|(name, (channel, _))| async move {
+        let services = self.services.load_full();
+        let asked = services.iter().map(|(name, (channel, _))| async move {
             let mut client = HealthClient::new(channel.clone());
             let answer = tokio::time::timeout(
                 PATIENCE,
                 client.check(HealthCheckRequest { service: String::new() }),
             );
-            let is_ready = matches!(
-                answer.await,
-                Ok(Ok(response))
-                    if response.get_ref().status() == health_check_response::ServingStatus::Serving
-            );
+            let is_ready = match answer.await {
+                Ok(Ok(response)) => {
+                    response.get_ref().status() == health_check_response::ServingStatus::Serving
+                }
+                // It has no health service, but it is there.
+                Ok(Err(status)) => status.code() == tonic::Code::Unimplemented,
+                Err(_elapsed) => false,
+            };
             (name.clone(), is_ready)
         });
         let found: BTreeMap<String, bool> =
@@ -115,7 +135,7 @@ impl Aggregate {
             if before.get(name) == Some(is_ready) {
                 continue;
             }
-            if let Some((_, grpc)) = self.services.get(name) {
+            if let Some((_, grpc)) = services.get(name) {
                 for service in grpc {
                     self.tell(service, *is_ready).await;
                 }

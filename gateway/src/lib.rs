@@ -7,7 +7,10 @@
 //! # Layout
 //! - [`config`]: the `[gateway]` table.
 //! - `edge`: tells the protocols apart; CORS, limits, the pages of its own.
+//! - `serving`: what is served now, exchanged whole when the contracts change.
+//! - `learn`: contracts from this build, a file, or the servers' reflection.
 //! - `proxy`: hands gRPC calls to the service that owns the method.
+//! - `rates`: how often one caller may call.
 //! - `rest`, `stream`: JSON in, gRPC through, JSON out, by the [`transcode`] library.
 //! - `deadline`: how long a caller waits, whichever header says so.
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
@@ -22,18 +25,22 @@ mod cors;
 mod deadline;
 mod edge;
 mod health;
+mod learn;
 pub mod openapi;
 mod problem;
 mod proxy;
+pub mod rates;
 mod rest;
+mod serving;
 mod stream;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use chassis::{
-    Contract, Error, Peers, Settings, Tasks,
+    Contract, Error, Fault, Keys, Settings, Tasks,
+    keys::PublicKey,
     listen::{self, Protocol},
-    serve::{Stack, reflection},
     service::Host,
 };
 use tokio::net::TcpListener;
@@ -41,9 +48,18 @@ use tokio_util::sync::CancellationToken;
 use transcode::Schema;
 
 pub use config::Config;
+use learn::{Learned, Teacher};
+use serving::{Maker, Serving};
 
 /// The name under which the gateway appears in settings, traces and metrics.
 pub const NAME: &str = "gateway";
+
+/// How often callers who have all of their allowance are forgotten.
+const FORGET_PERIOD: Duration = Duration::from_secs(30);
+/// How often the keys of tokens are asked for again.
+const KEYS_PERIOD: Duration = Duration::from_secs(30);
+/// How long to wait before an upstream that was not there is asked again.
+const LEARN_PAUSE: Duration = Duration::from_millis(250);
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -68,36 +84,45 @@ pub fn schema(contract: &Contract) -> Result<Schema, Error> {
     })
 }
 
-/// Starts the gateway for the contracts of a host.
+/// Starts the gateway for the contracts of a host, or for those of the upstreams
+/// that its settings name.
 pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
     let config: Config = settings.table(NAME)?;
-    let contract = &host.contract;
-    let schema = Arc::new(schema(contract)?);
-    let telemetry = host.telemetry.service(NAME);
     let tasks = Tasks::new(NAME);
-    // The edge has no identity of its own in the mesh: it acts for its callers.
-    let peers = Peers::new(
-        contract.clone(),
-        telemetry.clone(),
-        host.switchboard.clone(),
-        settings.peers.clone(),
-        Arc::new(|| None),
-    );
-    let health = health::Aggregate::start(contract, &peers, &tasks).await;
-    let names: Vec<String> =
-        contract.pool().services().map(|service| service.full_name().to_owned()).collect();
-    let exposed: Vec<String> =
-        names.into_iter().filter(|name| proxy::is_exposed(contract, name)).collect();
-    let local = reflection(chassis::Routes::new().add(health.server()), contract, &exposed)
-        .map_err(|error| {
-            Error::Build("reflection cannot be served".to_owned(), Some(Box::new(error)))
-        })?;
-    let proxy = proxy::Proxy::new(local, contract, &peers, &exposed);
+    let teacher = Teacher::new(&config, host)?;
+    let keys = keys(&config, host)?;
+    let health = health::Aggregate::new();
     let mut limits = settings.limits.clone();
     limits.max_in_flight = config.calls_in_flight_max;
     limits.max_request_bytes = config.body_bytes_max;
-    let stack = Stack::new(contract, telemetry, limits, proxy);
-    let edge = edge::Edge::new(&config, stack, schema, health.clone())?;
+    let mut addresses = settings.peers.clone();
+    addresses.extend(teacher.upstreams().clone());
+    let rates = Arc::new(rates::Rates::new(&config.rates));
+    let maker = Maker {
+        config: config.clone(),
+        host: host.clone(),
+        limits,
+        addresses,
+        keys: keys.clone(),
+        health: health.clone(),
+        rates: Arc::clone(&rates),
+    };
+    let learned = learn_at_start(&teacher, &maker).await?;
+    let serving = Arc::new(ArcSwap::from_pointee(maker.make(&learned)?));
+    health.start(&tasks).await;
+    tasks.every("keys", KEYS_PERIOD, move || {
+        let keys = keys.clone();
+        async move { keys.refresh().await }
+    });
+    tasks.every("rates", FORGET_PERIOD, move || {
+        rates.forget();
+        std::future::ready(Ok::<(), Fault>(()))
+    });
+    let edge = edge::Edge::new(&config, Arc::clone(&serving), health.clone())?;
+    if teacher.is_live() {
+        let period = config.descriptor_period;
+        follow(&tasks, period, Follower { teacher, maker, learned, refused: None, serving });
+    }
 
     let failed = |source| Error::Listen { address: config.listen.clone(), source };
     let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
@@ -125,6 +150,105 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
     };
     tracing::info!(%address, "the gateway is serving");
     Ok(Running { address, health, tasks, shutdown, server, drain_timeout })
+}
+
+/// The keys that callers' tokens are verified with.
+fn keys(config: &Config, host: &Host) -> Result<Keys, Error> {
+    let mut trusted = host.trusted.clone();
+    if let Some(file) = &config.jwks_file {
+        let unusable = |why: Box<dyn std::error::Error + Send + Sync>| {
+            Error::Build(format!("gateway.jwks_file: {} cannot be used", file.display()), Some(why))
+        };
+        let text = std::fs::read(file).map_err(|error| unusable(error.into()))?;
+        let set: KeySet = serde_json::from_slice(&text).map_err(|error| unusable(error.into()))?;
+        trusted.extend(set.keys.into_iter().map(|key| PublicKey { kid: key.kid, x: key.x }));
+    }
+    let keys = Keys::new(NAME, host.mesh_key.clone(), host.clock.clone(), &trusted);
+    if !config.upstreams.is_empty() {
+        // There is no identity service to ask: the file's keys are all there are.
+        keys.fetch_from(Arc::new(|| Box::pin(std::future::ready(Ok(Vec::new())))));
+    }
+    Ok(keys)
+}
+
+/// A JSON Web Key Set, as far as it is read.
+#[derive(serde::Deserialize)]
+struct KeySet {
+    keys: Vec<Key>,
+}
+
+#[derive(serde::Deserialize)]
+struct Key {
+    kid: String,
+    x: String,
+}
+
+/// Waits for upstreams that are not there yet.
+async fn learn_at_start(teacher: &Teacher, maker: &Maker) -> Result<Learned, Error> {
+    let peers = maker.peers(&maker.host.contract);
+    let give_up = tokio::time::Instant::now() + maker.config.upstream_patience;
+    loop {
+        match teacher.learn(&peers).await {
+            Err(error) if tokio::time::Instant::now() + LEARN_PAUSE < give_up => {
+                tracing::warn!(%error, "the contracts cannot be learned yet");
+                tokio::time::sleep(LEARN_PAUSE).await;
+            }
+            learned => return learned,
+        }
+    }
+}
+
+/// Follows the contracts as they change.
+struct Follower {
+    teacher: Teacher,
+    maker: Maker,
+    learned: Learned,
+    /// What was refused last, so that it is told once.
+    refused: Option<Learned>,
+    serving: Arc<ArcSwap<Serving>>,
+}
+
+fn follow(tasks: &Tasks, period: Duration, follower: Follower) {
+    let follower = Arc::new(tokio::sync::Mutex::new(follower));
+    tasks.every("descriptors", period, move || {
+        let follower = Arc::clone(&follower);
+        async move { follower.lock().await.look().await }
+    });
+}
+
+impl Follower {
+    /// Looks once, and serves what is new if no client breaks by it.
+    async fn look(&mut self) -> Result<(), Error> {
+        let peers = self.maker.peers(&self.learned.contract);
+        let Some(learned) = self.teacher.learn_again(&peers, &self.learned).await? else {
+            self.refused = None;
+            return Ok(());
+        };
+        if self.refused.as_ref().is_some_and(|refused| refused.is_same(&learned)) {
+            return Ok(());
+        }
+        let breaks = learn::breaks(&self.learned.contract, &learned.contract);
+        if !breaks.is_empty() {
+            for problem in &breaks {
+                tracing::error!(%problem, "the new contracts would break clients and are refused");
+            }
+            self.refused = Some(learned);
+            return Ok(());
+        }
+        match self.maker.make(&learned) {
+            Ok(serving) => {
+                self.serving.store(Arc::new(serving));
+                self.learned = learned;
+                self.refused = None;
+                tracing::info!("the contracts changed: the new ones are served");
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new contracts cannot be served and are refused");
+                self.refused = Some(learned);
+            }
+        }
+        Ok(())
+    }
 }
 
 // === impl Running ===

@@ -8,13 +8,16 @@ use std::{
 };
 
 use chassis::{
-    Channel, Contract, Fault, Peers, Routes, contract::service_name, guard::SERVICE_HEADER,
+    Channel, Contract, Fault, Peers, Routes,
+    guard::{Guard, SERVICE_HEADER},
 };
 use contracts::mesh::v1::ErrorReason;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response, header};
 use tonic::{Status, body::Body};
 use tower_service::Service;
+
+use crate::rates::Rates;
 
 /// Headers that speak of one connection (RFC 9110, section 7.6.1) or of the edge,
 /// and go no further.
@@ -34,19 +37,17 @@ const INTERNAL_PREFIX: &str = "x-mercat-";
 
 /// Hands calls to the services. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Proxy {
-    local: Routes,
-    channels: Arc<HashMap<String, Channel>>,
-}
+pub(crate) struct Proxy(Arc<Inner>);
 
-/// Whether the methods of a gRPC service may be called from outside: those of
-/// the services' own packages. What the chassis adds to each service (health,
-/// reflection, the event feed) is answered by the edge or not at all.
-pub(crate) fn is_exposed(contract: &Contract, name: &str) -> bool {
-    contract
-        .pool()
-        .get_service_by_name(name)
-        .is_some_and(|service| service_name(service.package_name()).is_some())
+#[derive(Debug)]
+struct Inner {
+    local: Routes,
+    /// By the name of the gRPC service. What the chassis adds to each service
+    /// (health, reflection, the event feed) is answered by the edge or not at all.
+    channels: HashMap<String, Channel>,
+    contract: Arc<Contract>,
+    guard: Guard,
+    rates: Arc<Rates>,
 }
 
 // === impl Proxy ===
@@ -55,18 +56,17 @@ impl Proxy {
     /// Answers `local` itself, and hands the rest of what is exposed to its owner.
     pub(crate) fn new(
         local: Routes,
-        contract: &Contract,
+        contract: &Arc<Contract>,
         peers: &Peers,
         exposed: &[String],
+        guard: Guard,
+        rates: Arc<Rates>,
     ) -> Self {
         let channels = exposed
             .iter()
-            .filter_map(|name| {
-                let package = contract.pool().get_service_by_name(name)?;
-                Some((name.clone(), peers.channel(&service_name(package.package_name())?)))
-            })
+            .filter_map(|name| Some((name.clone(), peers.channel(&contract.owner(name)?))))
             .collect();
-        Self { local, channels: Arc::new(channels) }
+        Self(Arc::new(Inner { local, channels, contract: Arc::clone(contract), guard, rates }))
     }
 }
 
@@ -81,18 +81,52 @@ impl Service<Request<Body>> for Proxy {
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         strip(request.headers_mut());
-        let name = request.uri().path().split('/').nth(1).unwrap_or_default();
-        match self.channels.get(name) {
-            Some(channel) => channel.clone().call(request),
-            None if self.local.names().any(|local| local == name) => self.local.call(request),
-            None => {
-                let fault = Fault::unimplemented(ErrorReason::MethodUnknown).message(format!(
-                    "there is no service `{name}`: ask reflection for those there are"
-                ));
-                Box::pin(std::future::ready(Ok(Status::from(fault).into_http())))
-            }
-        }
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.answer(request).await) })
     }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        let name = path.split('/').nth(1).unwrap_or_default();
+        let Some(channel) = self.channels.get(name) else {
+            if self.local.names().any(|local| local == name) {
+                let Ok(response) = self.local.clone().call(request).await;
+                return response;
+            }
+            return unknown(format!(
+                "there is no service `{name}`: ask reflection for those there are"
+            ));
+        };
+        let Some(method) = self.contract.method(path) else {
+            return unknown(format!("{name} has no method {path}"));
+        };
+        // Services decide for themselves; the edge spares them what they would
+        // refuse, and knows whose rate a call counts against.
+        let caller = match self.guard.caller(method, request.headers()).await {
+            Ok(caller) => caller,
+            Err(fault) => return Status::from(fault).into_http(),
+        };
+        let standing = self.rates.take(method.rate_class(), &caller, request.extensions());
+        if let Err(exceeded) = &standing {
+            let mut response = Status::from(exceeded.fault()).into_http();
+            exceeded.tell(response.headers_mut());
+            return response;
+        }
+        let Ok(mut response) = channel.clone().call(request).await;
+        if let Ok(Some(standing)) = &standing {
+            standing.tell(response.headers_mut());
+        }
+        response
+    }
+}
+
+fn unknown(message: String) -> Response<Body> {
+    let fault = Fault::unimplemented(ErrorReason::MethodUnknown).message(message);
+    Status::from(fault).into_http()
 }
 
 /// Takes away what must not cross the edge, above all what would be believed

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use chassis::{Fault, serve::Stack};
+use chassis::{Fault, listen::PeerAddr};
 use contracts::mesh::v1::ErrorReason;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
@@ -14,12 +14,17 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use tonic::{Code, Status, body::Body};
 use transcode::{
     Body as Content, Content as Kind, HeaderBinding, HttpBody, Match, PrintOptions, RequestError,
-    RequestOptions, RouteError, Schema,
+    RequestOptions, RouteError,
 };
 
 use crate::{
     config::Config,
+<<<<<<< HEAD
     deadline, problem,
+=======
+    problem,
+    serving::Serving,
+>>>>>>> 24a76b7 (Serve foreign contracts, learned from a file or by reflection and exchanged live)
     stream::{self, Framing},
 };
 
@@ -32,15 +37,13 @@ const EDGE_PARAMETERS: [&str; 1] = ["int64"];
 /// Request headers that always go with the call.
 const ALWAYS_FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
 /// Metadata of an answer that the client is shown.
-const SHOWN: [&str; 1] = ["idempotent-replayed"];
+const SHOWN: [&str; 3] = ["idempotent-replayed", "ratelimit", "ratelimit-policy"];
 /// The header of a gRPC frame: a flag and a length.
 pub(crate) const FRAME_HEADER_BYTES: usize = 5;
 
 /// Answers REST requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Rest {
-    stack: Stack,
-    schema: Arc<Schema>,
     body_bytes_max: usize,
     response_bytes_max: usize,
     json_depth_max: u32,
@@ -57,7 +60,7 @@ enum Format {
 // === impl Rest ===
 
 impl Rest {
-    pub(crate) fn new(config: &Config, stack: Stack, schema: Arc<Schema>) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let forwarded = ALWAYS_FORWARDED
             .iter()
             .copied()
@@ -65,8 +68,6 @@ impl Rest {
             .filter_map(|name| name.parse().ok())
             .collect();
         Self {
-            stack,
-            schema,
             body_bytes_max: config.body_bytes_max,
             response_bytes_max: config.response_bytes_max,
             json_depth_max: config.json_depth_max,
@@ -74,9 +75,14 @@ impl Rest {
         }
     }
 
-    pub(crate) async fn answer(&self, request: Request<Body>, request_id: &str) -> Response<Body> {
+    pub(crate) async fn answer(
+        &self,
+        serving: &Arc<Serving>,
+        request: Request<Body>,
+        request_id: &str,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let answered = self.try_answer(&parts, body, request_id).await;
+        let answered = self.try_answer(serving, &parts, body, request_id).await;
         let mut response = answered.unwrap_or_else(|refusal| refusal.response(request_id));
         if parts.method == Method::HEAD {
             *response.body_mut() = Body::empty();
@@ -86,11 +92,12 @@ impl Rest {
 
     async fn try_answer(
         &self,
+        serving: &Arc<Serving>,
         parts: &Parts,
         body: Body,
         request_id: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let found = match self.route(parts) {
+        let found = match route(serving, parts) {
             Err(Refusal { allow: Some(allow), .. }) if parts.method == Method::OPTIONS => {
                 return Ok(options(allow));
             }
@@ -117,14 +124,14 @@ impl Rest {
         })?;
         let frame = self.frame(&found, parts, &body.to_bytes())?;
         let call = self.call(method.path(), parts, frame)?;
-        let response = self.stack.serve(call).await;
+        let response = serving.stack.serve(call).await;
         if method.is_server_streaming() {
             let framing = Framing::of(parts.headers.get(header::ACCEPT));
             let options = print_options(parts);
             let binding = found.binding().id();
             return stream::respond(
                 response,
-                self.schema.clone(),
+                Arc::clone(&serving.schema),
                 binding,
                 options,
                 framing,
@@ -133,23 +140,6 @@ impl Rest {
             .await;
         }
         self.unary(&found, parts, response, format).await
-    }
-
-    fn route<'a>(&'a self, parts: &'a Parts) -> Result<Match<'a>, Refusal> {
-        let path = parts.uri.path();
-        match self.schema.route(parts.method.as_str(), path) {
-            Ok(found) => Ok(found),
-            Err(RouteError::MethodNotAllowed { allow }) => {
-                Err(Refusal::method(&parts.method, path, &allow))
-            }
-            Err(RouteError::NotFound) => Err(Fault::not_found(ErrorReason::RouteNotFound)
-                .message(format!("nothing answers to {path}: /openapi.json lists what does"))
-                .into()),
-            Err(other) => Err(Fault::invalid_argument(ErrorReason::HeaderInvalid)
-                .message(other.to_string())
-                .violation("path", other.to_string())
-                .into()),
-        }
     }
 
     /// The request's message in a gRPC frame.
@@ -189,6 +179,9 @@ impl Rest {
         *call.method_mut() = Method::POST;
         *call.version_mut() = http::Version::HTTP_2;
         *call.uri_mut() = path.parse().map_err(|error| Fault::internal().because(error))?;
+        if let Some(address) = parts.extensions.get::<PeerAddr>() {
+            call.extensions_mut().insert(*address);
+        }
         let headers = call.headers_mut();
         headers.insert(header::CONTENT_TYPE, GRPC);
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -291,6 +284,23 @@ fn options(allow: HeaderValue) -> Response<Body> {
 }
 
 // === reading the request ===
+
+fn route<'a>(serving: &'a Serving, parts: &'a Parts) -> Result<Match<'a>, Refusal> {
+    let path = parts.uri.path();
+    match serving.schema.route(parts.method.as_str(), path) {
+        Ok(found) => Ok(found),
+        Err(RouteError::MethodNotAllowed { allow }) => {
+            Err(Refusal::method(&parts.method, path, &allow))
+        }
+        Err(RouteError::NotFound) => Err(Fault::not_found(ErrorReason::RouteNotFound)
+            .message(format!("nothing answers to {path}: /openapi.json lists what does"))
+            .into()),
+        Err(other) => Err(Fault::invalid_argument(ErrorReason::HeaderInvalid)
+            .message(other.to_string())
+            .violation("path", other.to_string())
+            .into()),
+    }
+}
 
 /// What the body is, by its content type.
 fn content<'b>(parts: &'b Parts, body: &'b Bytes, kind: Kind) -> Result<Content<'b>, Refusal> {

@@ -1,6 +1,8 @@
 //! The contract is the configuration: what the methods' options say, read once
 //! from the descriptors and enforced by both sides of a call.
 
+mod foreign;
+
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
@@ -8,7 +10,9 @@ use std::{
 };
 
 use contracts::mesh::v1::{Policy, RateClass};
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
+
+pub use foreign::{AccessRule, Foreign, Policies, PolicyRule, RateRule};
 
 use crate::validation::Rules;
 
@@ -36,6 +40,7 @@ pub struct Contract {
     pool: DescriptorPool,
     methods: HashMap<String, Method>,
     rules: Rules,
+    foreign: Option<Foreign>,
 }
 
 /// What the contract says of one method.
@@ -43,6 +48,7 @@ pub struct Contract {
 pub struct Method {
     descriptor: MethodDescriptor,
     path: String,
+    owner: Option<String>,
     access: Access,
     deadline: Duration,
     rate_class: RateClass,
@@ -101,13 +107,39 @@ impl Contract {
 
     /// Reads the options of every method in the pool.
     pub fn new(pool: DescriptorPool) -> Result<Self, ContractError> {
+        Self::read(pool, None)
+    }
+
+    /// The contracts of servers that are not ours: what their methods do not say,
+    /// policies beside them do, and their messages are theirs to validate.
+    /// Services that nobody serves are left out.
+    pub fn foreign(pool: DescriptorPool, foreign: Foreign) -> Result<Self, ContractError> {
+        Self::read(pool, Some(foreign))
+    }
+
+    fn read(pool: DescriptorPool, foreign: Option<Foreign>) -> Result<Self, ContractError> {
         let mut problems = Vec::new();
         let mut rules = Rules::default();
         let mut methods = HashMap::new();
+        if let Some(foreign) = &foreign {
+            problems.append(&mut foreign.problems(&pool));
+        }
         for service in pool.services() {
+            let owner = owner(&service, foreign.as_ref());
+            if foreign.is_some() && owner.is_none() && !is_infrastructure(&service) {
+                continue;
+            }
             for descriptor in service.methods() {
                 let path = format!("/{}/{}", service.full_name(), descriptor.name());
-                match Method::read(&pool, descriptor, path.clone(), &mut rules) {
+                let read = Method::read(
+                    &pool,
+                    descriptor,
+                    path.clone(),
+                    owner.clone(),
+                    foreign.as_ref(),
+                    &mut rules,
+                );
+                match read {
                     Ok(method) => {
                         methods.insert(path, method);
                     }
@@ -117,7 +149,7 @@ impl Contract {
         }
         problems.append(&mut rules.take_problems());
         if problems.is_empty() {
-            Ok(Self { pool, methods, rules })
+            Ok(Self { pool, methods, rules, foreign })
         } else {
             problems.sort();
             problems.dedup();
@@ -138,8 +170,7 @@ impl Contract {
     /// What may be asked of a mesh service: its own methods and those that every
     /// service has; of anything else, such as the gateway, every method.
     pub fn methods_of(&self, service: &str) -> impl Iterator<Item = &Method> {
-        let is_known =
-            self.methods().any(|method| method.service_name().as_deref() == Some(service));
+        let is_known = self.methods().any(|method| method.service_name() == Some(service));
         self.methods().filter(move |method| {
             !is_known || method.service_name().is_none_or(|owner| owner == service)
         })
@@ -155,12 +186,19 @@ impl Contract {
         &self.rules
     }
 
-    /// The short names of the mesh's services, sorted: "catalog" for `mercat.catalog.v1`.
+    /// The mesh service that serves a gRPC service, if one does: "catalog" for
+    /// `mercat.catalog.v1.ProductService`. Of foreign contracts, the upstream.
+    pub fn owner(&self, grpc_service: &str) -> Option<String> {
+        owner(&self.pool.get_service_by_name(grpc_service)?, self.foreign.as_ref())
+    }
+
+    /// The short names of the mesh's services, sorted: "catalog" for
+    /// `mercat.catalog.v1`. Of foreign contracts, the upstreams.
     pub fn service_names(&self) -> Vec<String> {
         let mut names: Vec<String> = self
             .pool
             .services()
-            .filter_map(|service| service_name(service.package_name()))
+            .filter_map(|service| owner(&service, self.foreign.as_ref()))
             .collect();
         names.sort();
         names.dedup();
@@ -172,12 +210,23 @@ impl Contract {
         let mut found: Vec<String> = self
             .pool
             .services()
-            .filter(|service| service_name(service.package_name()).as_deref() == Some(name))
+            .filter(|service| owner(service, self.foreign.as_ref()).as_deref() == Some(name))
             .map(|service| service.full_name().to_owned())
             .collect();
         found.sort();
         found
     }
+}
+
+fn owner(service: &ServiceDescriptor, foreign: Option<&Foreign>) -> Option<String> {
+    match foreign {
+        Some(foreign) => foreign.owners.get(service.full_name()).cloned(),
+        None => service_name(service.package_name()),
+    }
+}
+
+fn is_infrastructure(service: &ServiceDescriptor) -> bool {
+    FOREIGN_SERVICES.contains(&service.full_name())
 }
 
 /// The mesh service that owns a package: `mercat.catalog.v1` is "catalog"'s.
@@ -201,23 +250,28 @@ impl Method {
         pool: &DescriptorPool,
         descriptor: MethodDescriptor,
         path: String,
+        owner: Option<String>,
+        foreign: Option<&Foreign>,
         rules: &mut Rules,
     ) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
         let name = descriptor.full_name().to_owned();
-        let foreign = FOREIGN_SERVICES.contains(&descriptor.parent_service().full_name());
-        let policy = match policy(pool, &descriptor) {
-            Ok(Some(policy)) => policy,
-            Ok(None) if foreign => Policy {
+        let stated =
+            policy(pool, &descriptor).map_err(|problem| vec![format!("{name}: {problem}")])?;
+        let policy = match (stated, foreign) {
+            (Some(policy), _) => policy,
+            (None, _) if is_infrastructure(descriptor.parent_service()) => Policy {
                 access: Some(contracts::mesh::v1::Access { public: true, ..Default::default() }),
                 ..Policy::default()
             },
-            Ok(None) => {
+            (None, Some(foreign)) => {
+                foreign.policies.of(&descriptor).map_err(|problem| vec![problem])?
+            }
+            (None, None) => {
                 return Err(vec![format!(
                     "{name} has no `mercat.mesh.v1.policy`: say who may call it"
                 )]);
             }
-            Err(problem) => return Err(vec![format!("{name}: {problem}")]),
         };
         let rate_class = policy.rate_class();
         let access = Access::from(policy.access.unwrap_or_default());
@@ -247,7 +301,7 @@ impl Method {
             2 => Effect::Idempotent,
             _ => Effect::Unknown,
         };
-        let request_rules = rules.compile(&descriptor.input());
+        let request_rules = if foreign.is_some() { 0 } else { rules.compile(&descriptor.input()) };
         let request_id = descriptor
             .input()
             .get_field_by_name("request_id")
@@ -258,6 +312,7 @@ impl Method {
         }
         Ok(Self {
             path,
+            owner,
             access,
             deadline,
             rate_class,
@@ -278,9 +333,10 @@ impl Method {
         &self.descriptor
     }
 
-    /// The mesh service that owns it, if it is one of ours.
-    pub fn service_name(&self) -> Option<String> {
-        service_name(self.descriptor.parent_service().package_name())
+    /// The mesh service that owns it, if one does; of foreign contracts, the
+    /// upstream.
+    pub fn service_name(&self) -> Option<&str> {
+        self.owner.as_deref()
     }
 
     /// Who may call.

@@ -64,10 +64,14 @@ impl Guard {
         let Some(method) = self.contract.method(request.uri().path()) else {
             return Ok(request);
         };
-        let caller = self.authenticate(request.headers()).await?;
-        let caller = authorize(method, caller)?;
+        let caller = self.caller(method, request.headers()).await?;
         request.extensions_mut().insert(caller);
         if method.is_request_unary() { self.validate(method, request).await } else { Ok(request) }
+    }
+
+    /// Who calls a method, if they may at all.
+    pub async fn caller(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Fault> {
+        authorize(method, self.authenticate(headers).await?)
     }
 
     async fn authenticate(

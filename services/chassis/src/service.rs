@@ -354,7 +354,7 @@ fn sweep(tasks: &Tasks, database: &Database) {
 
 /// Asks the identity service for its keys: for this service, never with the token
 /// of whoever calls, which nothing vouches for yet.
-async fn public_keys(peers: Peers) -> Result<Vec<PublicKey>, Fault> {
+pub async fn public_keys(peers: Peers) -> Result<Vec<PublicKey>, Fault> {
     let call = call::current().unwrap_or_else(|| Call::begin(KEYS_PATIENCE));
     let mut client = peers.client("identity", AuthServiceClient::new);
     let asked = client.get_jwks(GetJwksRequest {});

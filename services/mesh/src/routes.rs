@@ -87,7 +87,7 @@ pub fn explain(
         let _never_fails = writeln!(text, "{name:<12} {value}");
     };
     line("method", found.method().full_name());
-    line("service", &method.service_name().unwrap_or_else(|| "the edge itself".to_owned()));
+    line("service", method.service_name().unwrap_or("the edge itself"));
     line("rule", &format!("{} {}", found.binding().http_method(), found.binding().pattern()));
     for (field, value) in found.variables() {
         line("path", &format!("{} = {value:?}", field.as_str()));
