@@ -304,7 +304,7 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let rates = rates(&clock, |_| {});
         let (ana, here) = (customer("ana"), from("192.0.2.1"));
-        let mut take = || rates.take(RateClass::Expensive, &ana, &here);
+        let take = || rates.take(RateClass::Expensive, &ana, &here);
         let mut headers = HeaderMap::new();
         take().unwrap().unwrap().tell(&mut headers);
         assert_eq!(headers["ratelimit"], "\"expensive\";r=1;t=1");

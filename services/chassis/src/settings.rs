@@ -257,12 +257,12 @@ impl Reader<'_> {
     }
 }
 
-/// The same with texts read as numbers and truths where they are some: flags and
-/// the environment know nothing but text.
+/// The same with texts read as numbers, truths and lists (`["a", "b"]`) where they
+/// are some: flags and the environment know nothing but text.
 fn scalars(value: &Value) -> Value {
     match value {
         Value::String(text) => match serde_json::from_str(text) {
-            Ok(read @ (Value::Number(_) | Value::Bool(_))) => read,
+            Ok(read @ (Value::Number(_) | Value::Bool(_) | Value::Array(_))) => read,
             _ => value.clone(),
         },
         Value::Object(entries) => {

@@ -62,10 +62,16 @@ enum Verb {
         #[command(flatten)]
         flags: Flags,
     },
-    /// Run the gateway, as a process of a fleet.
+    /// Run the gateway, as a process of a fleet or before any gRPC server.
+    ///
+    /// Without `--upstream` it serves this mesh's services, which it finds by the
+    /// settings under [peers]. With it, it serves the methods of those servers by
+    /// REST, gRPC-Web, Connect and gRPC.
     Gateway {
         #[command(flatten)]
         flags: Flags,
+        #[command(flatten)]
+        foreign: Foreign,
     },
     /// Check contracts, routes and settings without starting anything.
     Check {
@@ -154,6 +160,47 @@ struct Up {
     set: Vec<String>,
 }
 
+/// gRPC servers that are not of this mesh.
+#[derive(Debug, Clone, Default, clap::Args)]
+struct Foreign {
+    /// Serve the methods of this gRPC server: HOST:PORT or https://HOST:PORT, several instances of
+    /// one with commas between. Repeatable.
+    #[arg(long = "upstream", value_name = "HOST:PORT")]
+    upstreams: Vec<String>,
+    /// Read its contracts from this FileDescriptorSet (`buf build -o FILE`), again when it changes,
+    /// instead of asking its reflection.
+    #[arg(long, value_name = "FILE")]
+    descriptors: Option<PathBuf>,
+    /// Who may call methods whose contracts do not say so: public.
+    #[arg(long, value_name = "WHO", conflicts_with = "policies", value_parser = ["public"])]
+    access: Option<String>,
+    /// Or a policy for each of them, in this TOML file.
+    #[arg(long, value_name = "FILE")]
+    policies: Option<PathBuf>,
+    /// Verify tokens with the keys of this JSON Web Key Set.
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+}
+
+impl Foreign {
+    /// As settings of the gateway.
+    fn settings(&self) -> Vec<(String, String)> {
+        let file = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
+        let upstreams = (!self.upstreams.is_empty())
+            .then(|| serde_json::Value::from(self.upstreams.clone()).to_string());
+        [
+            ("gateway.upstreams", upstreams),
+            ("gateway.descriptors", file(&self.descriptors)),
+            ("gateway.access", self.access.clone()),
+            ("gateway.policies", file(&self.policies)),
+            ("gateway.jwks_file", file(&self.jwks)),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect()
+    }
+}
+
 /// Whom to sign in as.
 #[derive(Debug, Clone, clap::Args)]
 struct To {
@@ -186,7 +233,7 @@ fn main() -> ExitCode {
     let done = match verb {
         Verb::Up(up) => up.run(),
         Verb::Serve { service, flags } => return serve(&service, &flags),
-        Verb::Gateway { flags } => gateway(&flags),
+        Verb::Gateway { flags, foreign } => gateway(&flags, &foreign),
         Verb::Check { flags } => check(&flags),
         Verb::Routes => print_routes(),
         Verb::Explain { verb, target } => explain(&verb, &target),
@@ -381,13 +428,14 @@ fn serve(name: &str, flags: &Flags) -> ExitCode {
     }
 }
 
-fn gateway(flags: &Flags) -> Result<(), Error> {
+fn gateway(flags: &Flags, foreign: &Foreign) -> Result<(), Error> {
     let mut sources = flags.sources();
     // The gateway's port is `gateway.listen`; `--listen` means that here.
     sources.flags.retain(|(key, _)| key != "listen.grpc");
     sources
         .flags
         .extend(flags.listen.iter().map(|address| ("gateway.listen".to_owned(), address.clone())));
+    sources.flags.extend(foreign.settings());
     let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
     if flags.check {
         println!("{}\n{}", settings.show(), shown_gateway(&settings)?);
