@@ -19,12 +19,8 @@ use transcode::{
 
 use crate::{
     config::Config,
-<<<<<<< HEAD
     deadline, problem,
-=======
-    problem,
     serving::Serving,
->>>>>>> 24a76b7 (Serve foreign contracts, learned from a file or by reflection and exchanged live)
     stream::{self, Framing},
 };
 
