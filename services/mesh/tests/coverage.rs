@@ -294,6 +294,10 @@ async fn carts(own: &Rest, sku: &str) {
     own.post(&format!("{path}:clear"), json!({})).await.ok();
 }
 
+/// A stream of lines that is soon over.
+const HURRIED: [(&str, &str); 2] =
+    [("accept", "application/x-ndjson"), ("x-request-timeout", "0.5")];
+
 /// A whole purchase and its after-life. Gives the id of an order that was paid.
 async fn orders(mesh: &TestMesh, admin: &Rest, ana: &Person, sku: &str) -> String {
     let own = mesh.rest().with_token(&ana.access_token);
@@ -325,6 +329,9 @@ async fn orders(mesh: &TestMesh, admin: &Rest, ana: &Person, sku: &str) -> Strin
     own.get(&path).await.ok();
     own.get("/v1/orders").await.ok();
     own.get(&format!("{path}/events")).await.ok();
+    // Its time is up before the order ends; that is an error after the first message.
+    let watched = own.raw("GET", &format!("{path}:watch"), &HURRIED, "").await;
+    assert!(watched.body.starts_with(b"{\"orderId\""), "{watched:?}");
     admin.get(&format!("/v1/orders:batchGet?orderIds={order}")).await.ok();
     // Held while its money moves the order changes under one's hands.
     ana.shopper().order_when(&order, PaymentStatus::Captured).await;

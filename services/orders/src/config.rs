@@ -22,6 +22,11 @@ pub struct Config {
     /// How long `RecordFulfillment` waits for inventory.
     #[serde(with = "chassis::duration")]
     pub fulfillment_wait: Duration,
+    /// How often a watched order is looked at.
+    #[serde(with = "chassis::duration")]
+    pub watch_period: Duration,
+    /// Orders watched at once.
+    pub watches_max: usize,
     /// The saga engine's.
     pub sagas: saga::Settings,
 }
@@ -33,6 +38,8 @@ impl Default for Config {
             placement_wait: Duration::from_secs(8),
             reservation_ttl: Duration::from_secs(15 * 60),
             fulfillment_wait: Duration::from_secs(4),
+            watch_period: Duration::from_millis(500),
+            watches_max: 1_024,
             sagas: saga::Settings::default(),
         }
     }

@@ -14,4 +14,4 @@ mod tests;
 
 pub use draft::{Draft, Misfit};
 pub use order::{Happening, Line, Order, Parcel, Totals};
-pub use states::{Named, name};
+pub use states::{Named, is_final, name};

@@ -5,18 +5,20 @@ mod change;
 mod fulfill;
 mod place;
 mod read;
+mod watch;
 
 use std::time::Duration;
 
-use chassis::{Caller, Clock, Context, Database, Pages, call, saga::Sagas};
+use chassis::{Caller, Clock, Context, Database, Pages, Tasks, call, saga::Sagas};
 use contracts::orders::v1::{
     AddNoteRequest, AddNoteResponse, BatchGetOrdersRequest, BatchGetOrdersResponse,
     CancelOrderRequest, GetOrderRequest, GetPlacementRequest, HoldOrderRequest,
     ListFulfillmentsRequest, ListFulfillmentsResponse, ListOrderEventsRequest,
     ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, Order, PlaceOrderRequest,
     PlaceOrderResponse, Placement, RecordFulfillmentRequest, RecordFulfillmentResponse,
-    ReleaseHoldRequest, order_service_server::OrderService,
+    ReleaseHoldRequest, WatchOrderRequest, order_service_server::OrderService,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{Config, number::Numbers};
@@ -33,6 +35,8 @@ pub(crate) struct Rpc {
     sagas: Sagas,
     numbers: Numbers,
     config: Config,
+    tasks: Tasks,
+    watches: watch::Watches,
 }
 
 impl Rpc {
@@ -44,6 +48,8 @@ impl Rpc {
             sagas,
             numbers: Numbers::new(&context.database),
             config: context.config.clone(),
+            tasks: context.tasks.clone(),
+            watches: watch::Watches::default(),
         }
     }
 }
@@ -80,6 +86,15 @@ impl OrderService for Rpc {
         request: Request<GetOrderRequest>,
     ) -> Result<Response<Order>, Status> {
         Ok(Response::new(self.one(&request).await?))
+    }
+
+    type WatchOrderStream = ReceiverStream<Result<Order, Status>>;
+
+    async fn watch_order(
+        &self,
+        request: Request<WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Ok(Response::new(self.watch(request).await?))
     }
 
     async fn batch_get_orders(

@@ -52,6 +52,8 @@ chassis::statements! {
     /// One order of one owner.
     FIND_ORDER = "select * from sales_order
         where order_id = $1 and (cast($2 as text) is null or owner_id = $2)";
+    /// Which version an order has: the part of its etag that changes.
+    ORDER_VERSION = "select version from sales_order where order_id = $1";
     /// Many orders.
     FIND_ORDERS = "select * from sales_order where order_id in (select value from {{JSON_TEXTS:$1}})";
     /// Orders of one owner, newest first.
@@ -234,6 +236,14 @@ pub(crate) async fn find_order(
     let lines: Vec<LineRow> = database.fetch_all(LINES_OF_ONE, args![order_id, ROWS_MAX]).await?;
     order.lines = lines.into_iter().map(|row| row.line).collect();
     Ok(Some(order))
+}
+
+/// The version of an order, if there is one.
+pub(crate) async fn order_version(
+    database: &Database,
+    order_id: &str,
+) -> Result<Option<i64>, Error> {
+    Ok(database.fetch_optional(ORDER_VERSION, args![order_id]).await?)
 }
 
 /// Many orders, in the order asked for; those that do not exist left out.

@@ -19,6 +19,8 @@ mod payment;
 mod place;
 #[path = "orders/told.rs"]
 mod told;
+#[path = "orders/watch.rs"]
+mod watch;
 
 use std::time::Duration;
 
@@ -32,8 +34,8 @@ use contracts::{
         OrderLine, OrderStatus, OrderTotals, OwnerKind, PaymentStatus, PlaceOrderRequest,
         Placement, RecordFulfillmentRequest, RefusalReason, ReleaseHoldRequest,
         ResolveUnknownRequest, ResolvedOutcome, RetryStepRequest, SagaStatus, ShippingSelection,
-        SkipStepRequest, order_service_client::OrderServiceClient, placement::Outcome,
-        saga_admin_service_client::SagaAdminServiceClient,
+        SkipStepRequest, WatchOrderRequest, order_service_client::OrderServiceClient,
+        placement::Outcome, saga_admin_service_client::SagaAdminServiceClient,
     },
     payments::v1::PaymentIntentStatus,
     values::v1::{Money, PostalAddress},
@@ -68,6 +70,8 @@ fn config(failpoints: &str) -> Config {
             failpoints: failpoints.to_owned(),
             ..saga::Settings::default()
         },
+        watch_period: Duration::from_millis(10),
+        watches_max: 2,
         ..Config::default()
     }
 }

@@ -10,6 +10,8 @@ async fn anothers_order_is_answered_as_one_that_does_not_exist() {
     for order_id in [order.order_id.clone(), request_id()] {
         let get = GetOrderRequest { order_id: order_id.clone() };
         assert_eq!(reason(&mallory.get_order(get).await.unwrap_err()), "ORDER_NOT_FOUND");
+        let watch = WatchOrderRequest { order_id: order_id.clone(), ..Default::default() };
+        assert_eq!(reason(&mallory.watch_order(watch).await.unwrap_err()), "ORDER_NOT_FOUND");
         let events = ListOrderEventsRequest { order_id: order_id.clone(), ..Default::default() };
         assert_eq!(
             reason(&mallory.list_order_events(events).await.unwrap_err()),
