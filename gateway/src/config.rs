@@ -30,6 +30,13 @@ pub struct Config {
     /// Headers of a REST request that become metadata of the call. Those that
     /// authenticate, trace and limit a call always do.
     pub forwarded_headers: Vec<String>,
+    /// A prefix that makes any header of a REST request metadata of the call, by
+    /// the rest of its name: with `grpc-metadata-`, as grpc-gateway has it,
+    /// `Grpc-Metadata-Tenant` is `tenant`. Empty, the default: there is none.
+    pub metadata_prefix: String,
+    /// Metadata of an answer that a REST client is shown as headers. Those that
+    /// tell of replays and rates always are.
+    pub shown_headers: Vec<String>,
     /// Writes a log line for every request.
     pub access_log: bool,
     /// Addresses and networks (`10.0.0.0/8`) of proxies before the edge, whose
@@ -99,6 +106,8 @@ impl Default for Config {
             calls_in_flight_max: 4_096,
             cors_origins: vec!["*".to_owned()],
             forwarded_headers: vec!["accept-language".to_owned(), "x-request-id".to_owned()],
+            metadata_prefix: String::new(),
+            shown_headers: Vec::new(),
             access_log: false,
             trusted_proxies: Vec::new(),
             rates: rates::Config::default(),

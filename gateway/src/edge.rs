@@ -67,7 +67,7 @@ impl Edge {
         health: Aggregate,
     ) -> Result<Self, Error> {
         Ok(Self(Arc::new(Inner {
-            rest: Rest::new(config),
+            rest: Rest::new(config)?,
             cors: Cors::new(&config.cors_origins)?,
             trusted_proxies: config.trusted_proxies.clone(),
             uri_bytes_max: config.uri_bytes_max,

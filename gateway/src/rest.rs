@@ -1,74 +1,116 @@
 //! REST by `google.api.http`: JSON in, a gRPC call through the same stack that
-//! every other call takes, JSON out.
+//! every other call takes, JSON out; from descriptors alone.
+//!
+//! # What HTTP has words for
+//! | HTTP | contract |
+//! |---|---|
+//! | `Accept`, `Content-Type` | JSON or protobuf; failures also as `application/problem+json` |
+//! | `?alt=json;int64=number` | 64-bit integers as numbers |
+//! | `Idempotency-Key` | `request_id` of the request |
+//! | `ETag`, `If-Match`, `If-None-Match` | `etag` of the resource: 304, 412 |
+//! | 201, `Location` | what a standard Create method made, and the GET that finds it |
+//! | `Link: rel="next"` | `next_page_token` of a list |
+//! | `Prefer` | see `prefer`; `respond-async` answers an Operation with 202 |
+//! | `Deprecation` | `option deprecated = true` of the method |
+//! | PATCH | the update mask is what the body names, if the query does not send one |
+//!
+//! A method that answers nothing (`google.protobuf.Empty`) says `{}` with 200, as
+//! the JSON mapping has it and clients of other transcoders expect.
+//!
+//! # Layout
+//! - `plan`: what is known of a binding before anyone calls it.
+//! - `accept`, `prefer`, `profile`: what the client wants.
+//! - `call`: the gRPC request. `reply`: the answer. `refusal`: a failure.
+//! - `etag`, `link`, `percent`: headers and their grammar.
+
+mod accept;
+mod call;
+mod etag;
+mod link;
+mod percent;
+mod plan;
+mod prefer;
+mod profile;
+mod refusal;
+mod reply;
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use chassis::{Fault, listen::PeerAddr};
+use chassis::{Error, Fault};
 use contracts::mesh::v1::ErrorReason;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
-    request::Parts,
-};
-use http_body_util::{BodyExt as _, Full, Limited};
-use tonic::{Code, Status, body::Body};
-use transcode::{
-    Body as Content, Content as Kind, HeaderBinding, HttpBody, Match, PrintOptions, RequestError,
-    RequestOptions, RouteError,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tonic::body::Body;
+use transcode::{Content as Kind, Match, PrintOptions, RouteError};
 
 use crate::{
     config::Config,
-    deadline, problem,
     serving::Serving,
     stream::{self, Framing},
 };
+pub(crate) use accept::FailureFormat;
+use accept::{Accept, Format};
+pub(crate) use call::FRAME_HEADER_BYTES;
+use call::{Bounds, Crossing};
+use plan::Plan;
+pub(crate) use plan::Plans;
+use prefer::Prefer;
+pub(crate) use refusal::Refusal;
+use reply::{Manner, NO_STORE};
+pub(crate) use reply::{broken, failed};
 
-/// The IETF draft's header for what our contracts call `request_id`.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// Query parameters of the edge's own.
-const EDGE_PARAMETERS: [&str; 1] = ["int64"];
-/// Request headers that always go with the call.
-const ALWAYS_FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
-/// Metadata of an answer that the client is shown.
-const SHOWN: [&str; 3] = ["idempotent-replayed", "ratelimit", "ratelimit-policy"];
-/// The header of a gRPC frame: a flag and a length.
-pub(crate) const FRAME_HEADER_BYTES: usize = 5;
+/// What browsers may do with an answer: nothing but give it to the script that
+/// asked (OWASP REST Security Cheat Sheet).
+const CONTENT_SECURITY_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const FRAME_OPTIONS: HeaderValue = HeaderValue::from_static("DENY");
+/// Headers of a request that its answer always depends on.
+const ALWAYS_VARYING: &str = "accept, accept-encoding";
+/// What the server as a whole takes.
+const EVERY_METHOD: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Answers REST requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Rest {
-    body_bytes_max: usize,
-    response_bytes_max: usize,
-    json_depth_max: u32,
-    forwarded: Arc<[HeaderName]>,
+    bounds: Bounds,
+    crossing: Crossing,
+    manner: Manner,
 }
 
-/// Which representation the client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Json,
-    Protobuf,
+/// A request that found its method, and what it wants of it.
+pub(crate) struct Asked<'r> {
+    pub(crate) serving: &'r Arc<Serving>,
+    pub(crate) found: &'r Match<'r>,
+    pub(crate) plan: &'r Plan,
+    pub(crate) parts: &'r Parts,
+    pub(crate) format: Format,
+    pub(crate) prefer: Prefer,
+    pub(crate) options: PrintOptions,
 }
 
 // === impl Rest ===
 
 impl Rest {
-    pub(crate) fn new(config: &Config) -> Self {
-        let forwarded = ALWAYS_FORWARDED
-            .iter()
-            .copied()
-            .chain(config.forwarded_headers.iter().map(String::as_str))
-            .filter_map(|name| name.parse().ok())
-            .collect();
-        Self {
-            body_bytes_max: config.body_bytes_max,
-            response_bytes_max: config.response_bytes_max,
-            json_depth_max: config.json_depth_max,
-            forwarded,
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let crossing = Crossing::new(config)?;
+        let mut vary = ALWAYS_VARYING.to_owned();
+        for name in crossing.varying() {
+            vary.push_str(", ");
+            vary.push_str(name.as_str());
         }
+        let vary = HeaderValue::try_from(vary)
+            .map_err(|_| Error::build("gateway.forwarded_headers has too many names"))?;
+        Ok(Self {
+            bounds: Bounds {
+                body_bytes_max: config.body_bytes_max,
+                json_depth_max: config.json_depth_max,
+            },
+            crossing,
+            manner: Manner { response_bytes_max: config.response_bytes_max, vary },
+        })
     }
 
     pub(crate) async fn answer(
@@ -79,9 +121,16 @@ impl Rest {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let answered = self.try_answer(serving, &parts, body, request_id).await;
-        let mut response = answered.unwrap_or_else(|refusal| refusal.response(request_id));
+        let mut response = answered.unwrap_or_else(|refusal| {
+            let mut response = refusal.response(&serving.schema, &parts.headers, request_id);
+            response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+            response
+        });
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+        headers.insert(header::X_FRAME_OPTIONS, FRAME_OPTIONS);
         if parts.method == Method::HEAD {
-            *response.body_mut() = Body::empty();
+            without_body(&mut response);
         }
         response
     }
@@ -94,12 +143,11 @@ impl Rest {
         request_id: &str,
     ) -> Result<Response<Body>, Refusal> {
         let found = match route(serving, parts) {
-            Err(Refusal { allow: Some(allow), .. }) if parts.method == Method::OPTIONS => {
-                return Ok(options(allow));
-            }
+            Err(refusal) if parts.method == Method::OPTIONS => return refusal.into_options(),
             found => found?,
         };
         let method = found.method();
+        let asked = Asked::new(serving, &found, parts)?;
         if method.is_client_streaming() {
             let fault = Fault::unimplemented(ErrorReason::MethodUnknown).message(format!(
                 "{} takes a stream of messages: call it by gRPC",
@@ -107,179 +155,84 @@ impl Rest {
             ));
             return Err(fault.into());
         }
-        let format = format(parts, method.output_content())?;
-        let body = Limited::new(body, self.body_bytes_max).collect().await.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
+        let body = self.body(body).await?;
+        let frame = call::frame(&asked, &body, self.bounds)?;
+        let call = self.call(&asked, call::once(frame))?;
+        let response = serving.stack.serve(call).await;
+        if method.is_server_streaming() {
+            let framing = Framing::of(parts.headers.get(header::ACCEPT));
+            let binding = found.binding().id();
+            let schema = Arc::clone(&serving.schema);
+            return stream::respond(response, schema, binding, asked.options, framing, request_id)
+                .await;
+        }
+        self.reply(&asked, response).await
+    }
+
+    /// All bytes of a request's body.
+    async fn body(&self, body: Body) -> Result<Bytes, Fault> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let most = self.bounds.body_bytes_max;
+        let collected = Limited::new(body, most).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
                 Fault::resource_exhausted(ErrorReason::MessageTooLarge)
-                    .message(format!("the body is larger than {} bytes", self.body_bytes_max))
+                    .message(format!("the body is larger than {most} bytes"))
             } else {
                 Fault::cancelled(ErrorReason::Cancelled)
                     .message("the body ended too early")
                     .because(error)
             }
         })?;
-        let frame = self.frame(&found, parts, &body.to_bytes())?;
-        let call = self.call(method.path(), parts, frame)?;
-        let response = serving.stack.serve(call).await;
-        if method.is_server_streaming() {
-            let framing = Framing::of(parts.headers.get(header::ACCEPT));
-            let options = print_options(parts);
-            let binding = found.binding().id();
-            return stream::respond(
-                response,
-                Arc::clone(&serving.schema),
-                binding,
-                options,
-                framing,
-                request_id,
-            )
-            .await;
-        }
-        self.unary(&found, parts, response, format).await
+        Ok(collected.to_bytes())
     }
 
-    /// The request's message in a gRPC frame.
-    fn frame(&self, found: &Match<'_>, parts: &Parts, body: &Bytes) -> Result<Bytes, Refusal> {
-        let method = found.method();
-        let mut headers = Vec::new();
-        for (name, field) in [(IDEMPOTENCY_KEY, method.request_id()), ("if-match", method.etag())] {
-            if let (Some(value), Some(field)) = (parts.headers.get(name), field) {
-                let value = value.to_str().map_err(|_| {
-                    Fault::invalid_argument(ErrorReason::HeaderInvalid)
-                        .message(format!("the header {name} is not text"))
-                        .violation(name, "must be visible ASCII")
-                })?;
-                headers.push(HeaderBinding { header: name, field, value: unquoted(value) });
-            }
-        }
-        let mut options = RequestOptions::default();
-        options.parse.max_depth = self.json_depth_max;
-        options.parse.max_bytes = self.body_bytes_max;
-        options.edge_parameters = &EDGE_PARAMETERS;
-        options.headers = &headers;
-        options.allow_agreeing = true;
-        options.derive_update_mask = parts.method == Method::PATCH;
-        let content = content(parts, body, method.input_content())?;
-        let mut frame = vec![0; FRAME_HEADER_BYTES];
-        found
-            .request(parts.uri.query(), content, &options, &mut frame)
-            .map_err(|error| unreadable(&error))?;
-        let length = u32::try_from(frame.len() - FRAME_HEADER_BYTES).unwrap_or(u32::MAX);
-        frame[1..FRAME_HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
-        Ok(frame.into())
+    /// The gRPC request, with this body.
+    pub(crate) fn call(&self, asked: &Asked<'_>, body: Body) -> Result<Request<Body>, Fault> {
+        call::request(asked, &self.crossing, body)
     }
 
-    /// The gRPC request.
-    fn call(&self, path: &str, parts: &Parts, frame: Bytes) -> Result<Request<Body>, Refusal> {
-        let mut call = Request::new(Body::new(Full::new(frame)));
-        *call.method_mut() = Method::POST;
-        *call.version_mut() = http::Version::HTTP_2;
-        *call.uri_mut() = path.parse().map_err(|error| Fault::internal().because(error))?;
-        if let Some(address) = parts.extensions.get::<PeerAddr>() {
-            call.extensions_mut().insert(*address);
-        }
-        let headers = call.headers_mut();
-        headers.insert(header::CONTENT_TYPE, GRPC);
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        for name in self.forwarded.iter() {
-            for value in parts.headers.get_all(name) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
-        deadline::carry(&parts.headers, headers)?;
-        Ok(call)
-    }
-
-    async fn unary(
+    /// Turns the answer of a call with one message into that of the request.
+    pub(crate) async fn reply(
         &self,
-        found: &Match<'_>,
-        parts: &Parts,
+        asked: &Asked<'_>,
         response: Response<Body>,
-        format: Format,
     ) -> Result<Response<Body>, Refusal> {
-        let (head, body) = response.into_parts();
-        failed(&head.headers)?;
-        let limit = self.response_bytes_max.saturating_add(FRAME_HEADER_BYTES);
-        let collected = Limited::new(body, limit).collect().await.map_err(broken)?;
-        if let Some(trailers) = collected.trailers() {
-            failed(trailers)?;
-        }
-        let frame = collected.to_bytes();
-        let message = message(&frame)?;
-        let mut answer = Response::new(Body::empty());
-        for name in SHOWN {
-            if let Some(value) = head.headers.get(name) {
-                answer.headers_mut().insert(HeaderName::from_static(name), value.clone());
-            }
-        }
-        let (content_type, body) = match (found.method().output_content(), format) {
-            (Kind::HttpBody, _) => {
-                let body = HttpBody::decode(message).ok_or_else(|| {
-                    Fault::internal()
-                        .because("the service answered an HttpBody that cannot be read")
-                })?;
-                let kind = HeaderValue::from_str(body.content_type)
-                    .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-                (kind, Bytes::copy_from_slice(body.data))
-            }
-            (_, Format::Protobuf) => (
-                HeaderValue::from_static("application/x-protobuf"),
-                frame.slice(FRAME_HEADER_BYTES..),
-            ),
-            (_, Format::Json) => {
-                let mut out = Vec::with_capacity(message.len() * 2 + 64);
-                found
-                    .response(message, &print_options(parts), &mut out)
-                    .map_err(|error| Fault::internal().because(error.to_string()))?;
-                (JSON, Bytes::from(out))
-            }
+        self.manner.reply(asked, &self.crossing, response).await
+    }
+}
+
+// === impl Asked ===
+
+impl<'r> Asked<'r> {
+    /// # Errors
+    ///
+    /// Where the client takes nothing that can be written, or asks for a profile
+    /// that there is not.
+    pub(crate) fn new(
+        serving: &'r Arc<Serving>,
+        found: &'r Match<'r>,
+        parts: &'r Parts,
+    ) -> Result<Self, Refusal> {
+        let plan = serving.plans.of(found).ok_or_else(Fault::internal)?;
+        let method = found.method();
+        let is_message = method.output_content() != Kind::HttpBody && !method.is_server_streaming();
+        let format = match is_message {
+            true => Accept::of(&parts.headers).format().ok_or_else(accept::not_acceptable)?,
+            false => Format::Json,
         };
-        answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        *answer.body_mut() = Body::new(Full::new(body));
-        Ok(answer)
+        Ok(Self {
+            serving,
+            found,
+            plan,
+            parts,
+            format,
+            prefer: Prefer::of(&parts.headers),
+            options: profile::print_options(parts.uri.query(), plan.taken)?,
+        })
     }
 }
-
-// === Refusal ===
-
-/// A fault on its way to the client, with the headers that go with it.
-pub(crate) struct Refusal {
-    fault: Box<Fault>,
-    allow: Option<HeaderValue>,
-}
-
-impl Refusal {
-    fn method(method: &Method, path: &str, allow: &[String]) -> Self {
-        let list = allow.join(", ");
-        let fault = Fault::unimplemented(ErrorReason::HttpMethodNotAllowed)
-            .message(format!("{path} does not take {method}: it takes {list}"));
-        Self { fault: Box::new(fault), allow: HeaderValue::from_str(&list).ok() }
-    }
-
-    pub(crate) fn response(self, request_id: &str) -> Response<Body> {
-        let mut response = problem::response(&self.fault, request_id);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        response
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self { fault: Box::new(fault), allow: None }
-    }
-}
-
-/// What a path takes (RFC 9110, section 9.3.7).
-fn options(allow: HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(header::ALLOW, allow);
-    response
-}
-
-// === reading the request ===
 
 fn route<'a>(serving: &'a Serving, parts: &'a Parts) -> Result<Match<'a>, Refusal> {
     let path = parts.uri.path();
@@ -288,129 +241,26 @@ fn route<'a>(serving: &'a Serving, parts: &'a Parts) -> Result<Match<'a>, Refusa
         Err(RouteError::MethodNotAllowed { allow }) => {
             Err(Refusal::method(&parts.method, path, &allow))
         }
+        Err(RouteError::NotFound) if path == "*" && parts.method == Method::OPTIONS => {
+            Err(Refusal::server())
+        }
         Err(RouteError::NotFound) => Err(Fault::not_found(ErrorReason::RouteNotFound)
             .message(format!("nothing answers to {path}: /openapi.json lists what does"))
             .into()),
-        Err(other) => Err(Fault::invalid_argument(ErrorReason::HeaderInvalid)
+        Err(other) => Err(Fault::invalid_argument(ErrorReason::InvalidField)
             .message(other.to_string())
             .violation("path", other.to_string())
             .into()),
     }
 }
 
-/// What the body is, by its content type.
-fn content<'b>(parts: &'b Parts, body: &'b Bytes, kind: Kind) -> Result<Content<'b>, Refusal> {
-    if body.is_empty() {
-        return Ok(Content::None);
+/// What HEAD is answered with: the headers of GET (RFC 9110, section 9.3.2).
+fn without_body(response: &mut Response<Body>) {
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NO_CONTENT) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
-    let header = match parts.headers.get(header::CONTENT_TYPE) {
-        None => "application/json",
-        Some(value) => value.to_str().unwrap_or("?"),
-    };
-    let media_type = header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media_type.as_str() {
-        _ if kind == Kind::HttpBody => Ok(Content::Raw { content_type: header, data: body }),
-        "application/json" => Ok(Content::Json(body)),
-        json if json.starts_with("application/") && json.ends_with("+json") => {
-            Ok(Content::Json(body))
-        }
-        "application/x-protobuf" | "application/protobuf" => Ok(Content::Wire(body)),
-        other => Err(Fault::invalid_argument(ErrorReason::MediaTypeUnsupported)
-            .message(format!("the body's media type {other} is not read here"))
-            .violation("content-type", "must be application/json or application/x-protobuf")
-            .into()),
-    }
-}
-
-/// What the client takes.
-fn format(parts: &Parts, kind: Kind) -> Result<Format, Refusal> {
-    if kind == Kind::HttpBody {
-        return Ok(Format::Json);
-    }
-    let Some(accept) = parts.headers.get(header::ACCEPT) else { return Ok(Format::Json) };
-    let accept = accept.to_str().unwrap_or_default().to_ascii_lowercase();
-    for range in accept.split(',') {
-        let mut parameters = range.split(';').map(str::trim);
-        let media_type = parameters.next().unwrap_or_default();
-        if parameters.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000")) {
-            continue;
-        }
-        match media_type {
-            "application/x-protobuf" | "application/protobuf" => return Ok(Format::Protobuf),
-            ""
-            | "*/*"
-            | "application/*"
-            | "application/json"
-            | "application/x-ndjson"
-            | "text/event-stream" => {
-                return Ok(Format::Json);
-            }
-            json if json.ends_with("+json") => return Ok(Format::Json),
-            _ => {}
-        }
-    }
-    Err(Fault::invalid_argument(ErrorReason::NotAcceptable)
-        .message("none of the media types you accept can be written")
-        .violation("accept", "must admit application/json or application/x-protobuf")
-        .into())
-}
-
-fn print_options(parts: &Parts) -> PrintOptions {
-    let mut options = PrintOptions::default();
-    options.int64_as_number = parts
-        .uri
-        .query()
-        .is_some_and(|query| query.split('&').any(|parameter| parameter == "int64=number"));
-    options.keep_unknown_any = true;
-    options
-}
-
-/// An entity tag without its quotes and weakness (RFC 9110, section 8.8.3).
-fn unquoted(value: &str) -> &str {
-    let value = value.trim();
-    let value = value.strip_prefix("W/").unwrap_or(value);
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
-}
-
-fn unreadable(error: &RequestError) -> Refusal {
-    // It says the place of what is wrong itself.
-    let text = error.to_string();
-    let field = error.field().filter(|field| !field.is_empty()).unwrap_or("body");
-    Fault::invalid_argument(ErrorReason::InvalidField)
-        .message(text.clone())
-        .violation(field, text)
-        .into()
-}
-
-// === reading the response ===
-
-/// The failure that headers or trailers state, if they state one.
-pub(crate) fn failed(headers: &HeaderMap) -> Result<(), Fault> {
-    match Status::from_header_map(headers) {
-        Some(status) if status.code() != Code::Ok => Err(Fault::from_status(&status)),
-        _ => Ok(()),
-    }
-}
-
-pub(crate) fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
-    Fault::unavailable(ErrorReason::Unavailable)
-        .message("the service's answer ended too early")
-        .because(error)
-}
-
-/// The message of a frame that was read whole.
-fn message(frame: &Bytes) -> Result<&[u8], Fault> {
-    let (header, message) = frame
-        .split_at_checked(FRAME_HEADER_BYTES)
-        .ok_or_else(|| Fault::internal().because("the service answered without a message"))?;
-    let length = header
-        .get(1..)
-        .and_then(|length| <[u8; 4]>::try_from(length).ok())
-        .map_or(0, u32::from_be_bytes);
-    if header.first() != Some(&0) || usize::try_from(length).ok() != Some(message.len()) {
-        return Err(Fault::internal().because("the service answered a frame that cannot be read"));
-    }
-    Ok(message)
+    *response.body_mut() = Body::empty();
 }
 
 /// Takes the next whole message off the front of what has arrived.
@@ -430,6 +280,6 @@ pub(crate) fn streaming(content_type: &'static str, body: Body) -> Response<Body
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     response
 }

@@ -13,11 +13,14 @@ use chassis::{
 };
 use transcode::Schema;
 
-use crate::{config::Config, health::Aggregate, learn::Learned, openapi, proxy, rates::Rates};
+use crate::{
+    config::Config, health::Aggregate, learn::Learned, openapi, proxy, rates::Rates, rest::Plans,
+};
 
 /// What is served now.
 pub(crate) struct Serving {
     pub(crate) schema: Arc<Schema>,
+    pub(crate) plans: Plans,
     /// Every call to a service goes through here.
     pub(crate) stack: Stack,
     /// The document at `/openapi.json`.
@@ -84,7 +87,8 @@ impl Maker {
         let telemetry = self.host.telemetry.service(crate::NAME);
         let stack = Stack::new(contract, telemetry, self.limits.clone(), proxy);
         let openapi = Bytes::from(openapi::document(&schema).to_string());
-        Ok(Serving { schema, stack, openapi })
+        let plans = Plans::new(&schema);
+        Ok(Serving { schema, plans, stack, openapi })
     }
 }
 

@@ -31,6 +31,14 @@ pub struct Binding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindingId(pub(crate) u32);
 
+impl BindingId {
+    /// Its place among [`Schema::bindings`], for tables of one's own.
+    #[must_use]
+    pub fn index(self) -> usize {
+        crate::wire::index(self.0)
+    }
+}
+
 /// What the body of a request holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyRule {

@@ -93,6 +93,9 @@ pub struct RequestOptions<'a> {
     pub allow_agreeing: bool,
     /// Fills the update mask of a PATCH from the keys of its body if the client sent none. Default: false.
     pub derive_update_mask: bool,
+    /// The body is a merge patch (RFC 7396), all of which is meant: an update mask that the client did send must hold
+    /// every field that the body names. Default: false, what the mask leaves out of the body is ignored (AIP-134).
+    pub mask_covers_body: bool,
     /// The query holds the fields of a form, which is the body: a rule whose body is `*` takes them too. Default: false.
     pub form: bool,
     /// Another message of a stream: what path, query and headers say went into the first one and is not written again,

@@ -11,10 +11,10 @@ use crate::{
     json::{Guard, MAX_GUARDS, Mask, Parser, Scope},
     method::Content,
     options::{Body, File, RequestOptions},
-    path::FieldPath,
+    path::{FieldPath, Raw},
     query::{Query, write_leaf},
     schema::{Cardinality, Field, Kind, Scalar, Tables},
-    wire::{Full, LEN, Tag, Writer},
+    wire::{Full, LEN, Reader, Tag, Writer},
 };
 
 /// A field that the path or a header sets, written and waiting.
@@ -108,9 +108,8 @@ fn parts(
     let mut writer = Writer::new(out, query.len() + leaves.len() * 2, usize::MAX >> 2);
     let mut parameters = Query::new(found, options, &fixed, &leaves);
     parameters.write(query, &mut writer)?;
-    if let (Some(mask), Some(path)) = (mask, &found.binding.update_mask)
-        && !parameters.names(path)
-    {
+    let explicit = found.binding.update_mask.as_ref().filter(|path| parameters.names(path));
+    if let (Some(mask), Some(path), None) = (&mask, &found.binding.update_mask, explicit) {
         let field = field(tables, path);
         let written = (|| {
             writer.tag(field.tag)?;
@@ -123,7 +122,47 @@ fn parts(
         nest(tables, fixed.path, fixed.leaf(&leaves), &mut writer).map_err(full)?;
     }
     writer.finish();
-    Ok(())
+    match (mask, explicit) {
+        (Some(mask), Some(path)) if options.mask_covers_body => {
+            covers(path, out.get(start..).unwrap_or_default(), &mask)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a mask of the client's own that leaves out what the body names.
+fn covers(path: &FieldPath, wire: &[u8], named: &Mask) -> Result<(), RequestError> {
+    let Some(Raw::Bytes(explicit)) = path.find(wire) else { return Ok(()) };
+    let holds = |named: &str| {
+        mask_paths(explicit).any(|path| {
+            let rest = named.strip_prefix(path);
+            path == "*" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    match mask_paths(&named.wire).find(|named| !holds(named)) {
+        None => Ok(()),
+        Some(missing) => Err(RequestError::Parameter {
+            from: Source::Query(path.as_str().into()),
+            field: path.as_str().into(),
+            message: format!(
+                "leaves out `{missing}`, which the merge patch changes; add it, or leave the mask to the body"
+            ),
+        }),
+    }
+}
+
+/// The paths of a FieldMask's wire bytes.
+fn mask_paths(wire: &[u8]) -> impl Iterator<Item = &str> {
+    let mut reader = Reader::new(wire);
+    std::iter::from_fn(move || {
+        while !reader.is_empty() {
+            let (number, kind) = reader.tag()?;
+            if let (1, Raw::Bytes(path)) = (number, reader.raw(number, kind)??) {
+                return std::str::from_utf8(path).ok();
+            }
+        }
+        None
+    })
 }
 
 /// Writes what path and headers set into `leaves`.

@@ -28,6 +28,8 @@ struct Inner {
     violations: Vec<Violation>,
     preconditions: Vec<Precondition>,
     retry_after: Option<Duration>,
+    /// What a peer sent, as it came.
+    details: Vec<u8>,
     source: Option<Source>,
 }
 
@@ -110,6 +112,7 @@ impl Fault {
             violations: Vec::new(),
             preconditions: Vec::new(),
             retry_after: None,
+            details: Vec::new(),
             source: None,
         }))
     }
@@ -210,6 +213,13 @@ impl Fault {
         self.0.retry_after
     }
 
+    /// The encoded `google.rpc.Status` that a peer sent, with every detail, those
+    /// that a `Fault` does not know included. Empty for a fault of this process,
+    /// and for a peer that sent none.
+    pub fn details(&self) -> &[u8] {
+        &self.0.details
+    }
+
     /// Whether the same call may succeed when it is simply made again.
     pub fn is_transient(&self) -> bool {
         match self.0.code {
@@ -273,19 +283,23 @@ impl Fault {
             violations,
             preconditions,
             retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            details: status.details().to_vec(),
             source: None,
         }))
     }
 
-    /// The form that goes on the wire.
-    fn to_status(&self) -> Status {
+    /// The form that goes on the wire. Unlike `Status::from`, it does not log.
+    pub fn to_status(&self) -> Status {
         let inner = &*self.0;
         let mut details = ErrorDetails::new();
-        details.set_error_info(
-            &inner.reason,
-            &inner.domain,
-            inner.metadata.clone().into_iter().collect::<std::collections::HashMap<_, _>>(),
-        );
+        // Only a peer of other manners gives no reason.
+        if !inner.reason.is_empty() {
+            details.set_error_info(
+                &inner.reason,
+                &inner.domain,
+                inner.metadata.clone().into_iter().collect::<std::collections::HashMap<_, _>>(),
+            );
+        }
         for violation in &inner.violations {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
@@ -307,8 +321,9 @@ impl Fault {
         )
     }
 
-    /// Writes the cause to the log, once, as a chain.
-    fn log(&self) {
+    /// Writes the cause to the log, as a chain: for whoever tells the caller
+    /// otherwise than by a `Status`.
+    pub fn log(&self) {
         let Some(source) = &self.0.source else { return };
         let chain = Chain(source.as_ref());
         match self.0.code {

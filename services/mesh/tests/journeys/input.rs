@@ -184,7 +184,7 @@ pub(crate) async fn bad_input_names_the_field_and_changes_nothing(mesh: TestMesh
             &line,
             &stale,
             "{\"quantity\": 9}",
-            409,
+            412,
             "ETAG_MISMATCH",
             "",
         ),
