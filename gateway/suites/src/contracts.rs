@@ -10,7 +10,8 @@
 
 include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 
-/// The descriptors of `connectrpc.conformance.v1`, as a gateway reads them.
-pub const CONFORMANCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/conformance.bin"));
-/// The descriptors of `grpc.testing`.
-pub const INTEROP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/interop.bin"));
+/// The file of the descriptors of `connectrpc.conformance.v1`, as a gateway reads
+/// it.
+pub const CONFORMANCE: &str = concat!(env!("OUT_DIR"), "/conformance.bin");
+/// The file of the descriptors of `grpc.testing`.
+pub const INTEROP: &str = concat!(env!("OUT_DIR"), "/interop.bin");

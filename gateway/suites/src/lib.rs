@@ -6,11 +6,13 @@
 //!
 //! # Layout
 //! - [`conformance`]: `connectrpc.conformance.v1`, for connectconformance.
+//! - [`edge`]: the gateway in front of such a port.
 //! - [`interop`]: `grpc.testing`, for the gRPC interop clients.
 //! - [`upstream`]: a port that speaks gRPC as any tonic server does.
 //! - [`contracts`]: generated from `proto/`.
 
 pub mod conformance;
 pub mod contracts;
+pub mod edge;
 pub mod interop;
 pub mod upstream;

@@ -1,28 +1,41 @@
-//! The server that connectconformance starts: `ConformanceService` with nothing in
-//! front of it.
+//! The server that connectconformance starts: `ConformanceService` with the
+//! gateway in front, or with nothing in front if the first argument is `direct`.
 
 use std::{error::Error, future::pending};
 
 use suites::{
     conformance::{Conformance, Deadlines, driver},
-    contracts::connectrpc::conformance::v1::{
-        ServerCompatResponse, conformance_service_server::ConformanceServiceServer,
+    contracts::{
+        CONFORMANCE,
+        connectrpc::conformance::v1::{
+            ServerCompatResponse, conformance_service_server::ConformanceServiceServer,
+        },
     },
+    edge::Edge,
     upstream::Upstream,
 };
 use tonic::codec::CompressionEncoding;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    driver::read(tokio::io::stdin()).await?;
+    let is_direct = std::env::args().nth(1).is_some_and(|argument| argument == "direct");
+    let wanted = driver::read(tokio::io::stdin()).await?;
 
-    let mut service = ConformanceServiceServer::new(Conformance::new(Deadlines::Kept));
+    let deadlines = if is_direct { Deadlines::Kept } else { Deadlines::Told };
+    let mut service = ConformanceServiceServer::new(Conformance::new(deadlines));
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         service = service.accept_compressed(encoding).send_compressed(encoding);
     }
     let upstream = Upstream::start(service).await?;
+    let mut address = upstream.address();
+    if !is_direct {
+        let mut edge = Edge::new(address, CONFORMANCE);
+        if wanted.message_receive_limit > 0 {
+            edge = edge.with("body_bytes_max", wanted.message_receive_limit.into());
+        }
+        address = edge.start().await?.address();
+    }
 
-    let address = upstream.address();
     let response = ServerCompatResponse {
         host: address.ip().to_string(),
         port: address.port().into(),
