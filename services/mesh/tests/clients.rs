@@ -119,19 +119,53 @@ fn a_python_client_buys() {
     assert_eq!(program.stop(), Some(0));
 }
 
+/// Generates the clients of `tests/clients` from the contracts, once for all tests.
+fn generate(folder: &Path) {
+    static GENERATED: std::sync::Once = std::sync::Once::new();
+    GENERATED.call_once(|| {
+        tool(Command::new("buf").current_dir(folder).arg("generate").arg(proto()));
+    });
+}
+
 #[test]
 #[ignore = "needs Node"]
 fn a_grpc_web_client_buys() {
     let house = House::new();
     let program = house.up();
     let folder = clients();
-    tool(Command::new("buf").current_dir(&folder).arg("generate").arg(proto()));
+    generate(&folder);
+    tool(Command::new("tsc").current_dir(&folder));
     let printed = tool(
-        Command::new("node")
+        Command::new("tsx")
             .current_dir(&folder)
-            .arg("purchase.mjs")
+            .arg("purchase.ts")
             .arg(format!("http://{}", program.gateway)),
     );
     assert_bought(&printed);
+    assert_eq!(program.stop(), Some(0));
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn pages_in_a_browser_buy_and_see_a_stream_fail() {
+    let house = House::new();
+    let program = house.up();
+    let folder = clients();
+    generate(&folder);
+    let printed = tool(
+        Command::new("tsx")
+            .current_dir(&folder)
+            .arg("browser/run.ts")
+            .arg(format!("http://{}", program.gateway)),
+    );
+    let told: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    for protocol in ["grpc-web", "connect-json", "connect-proto"] {
+        let told = &told[protocol];
+        assert_eq!(told["titles"].as_array().map(Vec::len), Some(5), "{protocol}: {printed}");
+        assert_eq!(told["bought"]["status"], "CONFIRMED", "{protocol}: {printed}");
+        let watched = &told["watched"];
+        assert!(!watched["seen"].as_array().unwrap().is_empty(), "{protocol}: {printed}");
+        assert_eq!(watched["error"], "DeadlineExceeded", "{protocol}: {printed}");
+    }
     assert_eq!(program.stop(), Some(0));
 }
