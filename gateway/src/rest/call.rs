@@ -53,7 +53,9 @@ impl Crossing {
         };
         let prefix = config.metadata_prefix.to_ascii_lowercase();
         if !prefix.is_empty() {
-            crossing("metadata_prefix", &format!("{prefix}x"))?;
+            HeaderName::try_from(&*prefix).map_err(|_| {
+                Error::build(format!("gateway.metadata_prefix: `{prefix}` begins no header's name"))
+            })?;
         }
         Ok(Self {
             inward: names("forwarded_headers", &ALWAYS_FORWARDED, &config.forwarded_headers)?,

@@ -3,4 +3,5 @@
 
 mod client;
 mod foreign;
+mod rest;
 mod upstream;

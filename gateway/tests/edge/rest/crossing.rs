@@ -1,0 +1,111 @@
+//! Headers that become metadata, and metadata that becomes headers.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::stream;
+use http::HeaderMap;
+use serde_json::json;
+use tonic::{Code, Status, metadata::MetadataMap};
+
+use super::{Gallery, SERVICE};
+use crate::upstream::{Answer, Edge, message};
+
+const PICTURE: &str = "/v1/pictures/p1";
+
+/// Notes what the service is sent.
+fn listen(gallery: &Gallery) -> Arc<Mutex<HeaderMap>> {
+    let heard = Arc::new(Mutex::new(HeaderMap::new()));
+    let note = Arc::clone(&heard);
+    gallery.on("GetPicture", move |_, headers| {
+        *note.lock().unwrap() = headers.clone();
+        Ok(json!({}))
+    });
+    heard
+}
+
+const SENT: [(&str, &str); 9] = [
+    ("accept-language", "ca"),
+    ("x-tenant", "museu"),
+    ("x-other", "1"),
+    ("cookie", "a=b"),
+    ("referer", "https://example.com/"),
+    ("x-mercat-service", "orders"),
+    ("grpc-metadata-shelf", "7"),
+    ("grpc-metadata-x-mercat-service", "orders"),
+    ("grpc-metadata-grpc-encoding", "gzip"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_headers_of_the_list_go_on() {
+    let gallery = Gallery::with(json!({ "forwarded_headers": ["X-Tenant"] })).await;
+    let heard = listen(&gallery);
+    gallery.get(PICTURE, &SENT).await;
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard["x-tenant"], "museu");
+    assert!(heard.contains_key("traceparent") && heard.contains_key("grpc-timeout"));
+    for (name, _) in SENT.iter().filter(|(name, _)| *name != "x-tenant") {
+        assert!(!heard.contains_key(*name), "{name}");
+    }
+    assert!(!heard.contains_key("shelf"), "there is no prefix unless it is asked for");
+    gallery.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_makes_metadata_of_any_header_but_the_transports() {
+    let gallery = Gallery::with(json!({ "metadata_prefix": "Grpc-Metadata-" })).await;
+    let heard = listen(&gallery);
+    gallery.get(PICTURE, &SENT).await;
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard["shelf"], "7");
+    for name in ["x-mercat-service", "grpc-encoding", "x-other"] {
+        assert!(!heard.contains_key(name), "{name}");
+    }
+    gallery.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_the_transport_are_no_setting() {
+    let upstream = crate::upstream::Upstream::start("gallery.proto").await;
+    for (setting, name) in [
+        ("forwarded_headers", "content-type"),
+        ("forwarded_headers", "grpc-timeout"),
+        ("forwarded_headers", "x-mercat-service"),
+        ("forwarded_headers", "not a name"),
+        ("shown_headers", "grpc-status"),
+        ("shown_headers", "set-cookie"),
+    ] {
+        let config = json!({ "access": "public", setting: [name] });
+        let why = Edge::try_with(&[&upstream], config).await.err().unwrap().to_string();
+        assert!(why.contains(setting) && why.contains(name), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_metadata_of_the_list_is_shown() {
+    let gallery = Gallery::with(json!({ "shown_headers": ["x-shelf"] })).await;
+    let metadata = || {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("x-shelf", "7".parse().unwrap());
+        metadata.insert("x-secret", "1".parse().unwrap());
+        metadata.insert("idempotent-replayed", "true".parse().unwrap());
+        metadata
+    };
+    let pool = gallery.upstream.pool();
+    gallery.upstream.on(&format!("{SERVICE}/GetPicture"), move |_| {
+        let picture = message(&pool, "gallery.v1.Picture", &json!({ "title": "x" }));
+        let answer = Answer { headers: metadata(), ..Answer::of(stream::iter([Ok(picture)])) };
+        std::future::ready(Ok(answer))
+    });
+    let shown = gallery.get(PICTURE, &[]).await;
+    assert_eq!(shown.header("x-shelf"), "7");
+    assert_eq!(shown.header("idempotent-replayed"), "true");
+    assert_eq!(shown.header("x-secret"), "");
+    assert_eq!(shown.header("grpc-status"), "");
+    // With a failure they come behind everything, or alone.
+    gallery
+        .on("GetPicture", move |_, _| Err(Status::with_metadata(Code::NotFound, "no", metadata())));
+    let shown = gallery.get(PICTURE, &[]).await;
+    assert_eq!((shown.status.as_u16(), shown.header("x-shelf")), (404, "7"));
+    assert_eq!((shown.header("x-secret"), shown.header("grpc-message")), ("", ""));
+    gallery.close().await;
+}
