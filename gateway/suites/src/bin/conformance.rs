@@ -8,7 +8,8 @@ use suites::{
     contracts::{
         CONFORMANCE,
         connectrpc::conformance::v1::{
-            ServerCompatResponse, conformance_service_server::ConformanceServiceServer,
+            ServerCompatRequest, ServerCompatResponse,
+            conformance_service_server::ConformanceServiceServer,
         },
     },
     edge::Edge,
@@ -19,7 +20,7 @@ use tonic::codec::CompressionEncoding;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let is_direct = std::env::args().nth(1).is_some_and(|argument| argument == "direct");
-    let wanted = driver::read(tokio::io::stdin()).await?;
+    let wanted: ServerCompatRequest = driver::read(tokio::io::stdin()).await?;
 
     let deadlines = if is_direct { Deadlines::Kept } else { Deadlines::Told };
     let mut service = ConformanceServiceServer::new(Conformance::new(deadlines));
