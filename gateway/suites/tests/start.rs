@@ -1,6 +1,6 @@
 //! The servers start as the suites' scripts start them.
 
-use std::{process::Stdio, time::Duration};
+use std::{io, process::Stdio, time::Duration};
 
 use suites::{
     conformance::driver,
@@ -18,18 +18,13 @@ use tokio::{
 /// A debug build that shares its cores takes a while.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn start(program: &str) -> Child {
-    Command::new(program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+fn start(program: &str) -> io::Result<Child> {
+    Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()
 }
 
 #[tokio::test]
 async fn connectconformance_is_told_where_the_gateway_is() {
-    let mut server = start(env!("CARGO_BIN_EXE_conformance"));
+    let mut server = start(env!("CARGO_BIN_EXE_conformance")).unwrap();
     let wanted = ServerCompatRequest {
         protocol: Protocol::Grpc.into(),
         http_version: HttpVersion::HttpVersion2.into(),
@@ -49,7 +44,7 @@ async fn connectconformance_is_told_where_the_gateway_is() {
 
 #[tokio::test]
 async fn a_request_that_is_too_long_is_not_read() {
-    let mut server = start(env!("CARGO_BIN_EXE_conformance"));
+    let mut server = start(env!("CARGO_BIN_EXE_conformance")).unwrap();
     server.stdin.take().unwrap().write_u32(u32::MAX).await.unwrap();
 
     let mut told = Vec::new();
@@ -62,7 +57,7 @@ async fn a_request_that_is_too_long_is_not_read() {
 
 #[tokio::test]
 async fn the_interop_servers_serve_until_their_input_ends() {
-    let mut servers = start(env!("CARGO_BIN_EXE_interop"));
+    let mut servers = start(env!("CARGO_BIN_EXE_interop")).unwrap();
     let mut lines = BufReader::new(servers.stdout.take().unwrap()).lines();
     let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
     let ports: Vec<u16> = line.split(' ').map(|port| port.parse().unwrap()).collect();
