@@ -40,10 +40,9 @@ use arc_swap::ArcSwap;
 use chassis::{
     Contract, Error, Fault, Keys, Settings, Tasks,
     keys::PublicKey,
-    listen::{self, Protocol},
+    listen::{self, Listener, Protocol},
     service::Host,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use transcode::Schema;
 
@@ -124,11 +123,6 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         follow(&tasks, period, Follower { teacher, maker, learned, refused: None, serving });
     }
 
-    let failed = |source| Error::Listen { address: config.listen.clone(), source };
-    let listener = TcpListener::bind(&config.listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    let shutdown = CancellationToken::new();
-    let metrics = host.telemetry.metrics().clone();
     let edge_bounds = listen::Config::edge();
     let connections = listen::Config {
         protocol: Protocol::Both,
@@ -137,11 +131,13 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         ..settings.connections.clone()
     };
     let drain_timeout = connections.drain_timeout;
+    let listener = Listener::bind(&config.listen, connections).await?;
+    let address = listener.address();
+    let shutdown = CancellationToken::new();
+    let metrics = host.telemetry.metrics().clone();
     let server = {
         let shutdown = shutdown.clone();
-        let serve = async move {
-            listen::serve(listener, NAME, connections, &metrics, edge, shutdown).await
-        };
+        let serve = async move { listener.serve(NAME, &metrics, edge, shutdown).await };
         #[expect(
             clippy::disallowed_methods,
             reason = "the port outlives the gateway's tasks, which it drains"

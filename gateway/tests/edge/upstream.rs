@@ -14,7 +14,7 @@ use bytes::{Buf as _, BufMut as _};
 use chassis::{
     Clock, Contract, Routes, Settings, Switchboard,
     keys::{MeshKey, SigningKey},
-    listen,
+    listen::{self, Listener},
     service::Host,
     telemetry,
 };
@@ -26,7 +26,6 @@ use futures_util::{
 use http::{HeaderMap, Request, Response};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, prost::Message as _};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Status, Streaming,
@@ -116,14 +115,13 @@ impl Upstream {
             contracts: ArcSwap::from_pointee(Contracts::new(pool, has_reflection)),
             handlers: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = Listener::bind("127.0.0.1:0", listen::Config::default()).await.unwrap();
+        let address = listener.address();
         let shutdown = CancellationToken::new();
         let telemetry = telemetry::Guard::new(&telemetry::Config::default());
         let (service, stop) = (Server(Arc::clone(&state)), shutdown.clone());
         tokio::spawn(async move {
-            let config = listen::Config::default();
-            listen::serve(listener, "upstream", config, telemetry.metrics(), service, stop).await;
+            listener.serve("upstream", telemetry.metrics(), service, stop).await;
         });
         Self { address, state, shutdown }
     }

@@ -12,13 +12,13 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower_service::Service;
 
 use crate::{
-    listen::{self, Config, Protocol},
+    Error,
+    listen::{Config, Listener, Protocol},
     serve::Health,
     telemetry::Metrics,
 };
@@ -49,11 +49,16 @@ impl Admin {
             .push((name.to_owned(), health));
     }
 
-    /// Serves the page until `shutdown` is cancelled.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+    /// The port of the page: plain text, for it is no port for strangers.
+    pub async fn bind(address: &str) -> Result<Listener, Error> {
         let config = Config { protocol: Protocol::Both, max_connections: 64, ..Config::default() };
+        Listener::bind(address, config).await
+    }
+
+    /// Serves the page until `shutdown` is cancelled.
+    pub async fn serve(self, listener: Listener, shutdown: CancellationToken) {
         let metrics = self.metrics.clone();
-        listen::serve(listener, "admin", config, &metrics, self, shutdown).await;
+        listener.serve("admin", &metrics, self, shutdown).await;
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

@@ -42,6 +42,7 @@ pub mod telemetry;
 pub mod validation;
 
 mod random;
+mod tls;
 
 pub use caller::{Caller, Principal, Scope};
 pub use channel::{Channel, Peers, Switchboard};

@@ -4,18 +4,23 @@
 //! hostile peer holds one. Here every bound has a name in [`Config`], every
 //! connection has an end, and [`serve`] returns in time whoever is connected.
 
+mod arriving;
+mod budget;
 mod connection;
-mod prefixed;
+mod io;
+mod requests;
+mod stall;
+mod tls;
 
 use std::{
     collections::HashMap,
     convert::Infallible,
     error::Error as StdError,
+    fmt,
+    future::pending,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,11 +30,16 @@ use http_body::Body as HttpBody;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::telemetry::Metrics;
+use crate::{Error, settings::SettingsError, telemetry::Metrics};
+use tls::Certificates;
+pub use tls::{ClientCertificate, PeerCertificates, Tls, Version};
 
 /// How long to wait when the system has no file descriptor left to accept with.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -91,6 +101,24 @@ pub struct Config {
     pub stream_window: u32,
     /// Bytes a peer may send on one connection before it must wait.
     pub connection_window: u32,
+    /// Bytes of an answer that are taken from its handler before the peer of an
+    /// HTTP/2 stream has taken those before them.
+    pub stream_send_buffer: usize,
+    /// How long a peer may leave no room for what it asked for: a connection that
+    /// takes nothing is closed, a stream without a window is reset.
+    #[serde(with = "crate::duration")]
+    pub write_stall_timeout: Duration,
+    /// How long the body of a request may take for its next `body_progress_min`
+    /// bytes, or its end. Streams of gRPC and Connect have a deadline instead.
+    #[serde(with = "crate::duration")]
+    pub body_idle_timeout: Duration,
+    /// Bytes of a body that count as progress: a body may be slow, but not a byte
+    /// every few seconds.
+    pub body_progress_min: u64,
+    /// How long what a peer still sends is read away after its connection was
+    /// closed, so that it gets to read why.
+    #[serde(with = "crate::duration")]
+    pub linger_timeout: Duration,
     /// How old a connection gets, give or take a tenth, so that clients spread
     /// over new instances.
     #[serde(with = "crate::duration")]
@@ -104,11 +132,30 @@ pub struct Config {
     /// How long a connection without requests may linger when the process stops.
     #[serde(with = "crate::duration")]
     pub drain_idle_timeout: Duration,
+    /// `[connections.tls]`: TLS, and nothing but TLS. None: plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 /// Where a request came from: in the extensions of every request of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// When an upgraded connection should end: in the extensions of every request
+/// that asks for an upgrade.
+///
+/// The connection keeps its place among those of its port for as long as it is
+/// held, and the port waits for it no longer than `drain_timeout`.
+#[derive(Debug, Clone)]
+pub struct Closing(pub CancellationToken);
+
+/// A bound port with its bounds and certificates.
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+    config: Config,
+    certificates: Option<Arc<Certificates>>,
+}
 
 /// What all connections of one port share.
 #[derive(Debug)]
@@ -118,7 +165,8 @@ struct Port {
     soft: CancellationToken,
     /// Cancelled when patience is over.
     hard: CancellationToken,
-    open: AtomicUsize,
+    /// The places that are taken.
+    places: TaskTracker,
     /// Open connections by address, where those are limited.
     by_address: Mutex<HashMap<IpAddr, usize>>,
     gauge: Gauge,
@@ -131,6 +179,7 @@ struct Port {
 struct Place {
     port: Arc<Port>,
     address: Option<IpAddr>,
+    _held: TaskTrackerToken,
 }
 
 // === impl Config ===
@@ -153,10 +202,16 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(5),
             stream_window: 1 << 20,
             connection_window: 4 << 20,
+            stream_send_buffer: 64 * 1_024,
+            write_stall_timeout: Duration::from_secs(30),
+            body_idle_timeout: Duration::from_secs(20),
+            body_progress_min: 4 * 1_024,
+            linger_timeout: Duration::from_secs(1),
             max_connection_age: Duration::from_secs(5 * 60),
             max_connection_age_grace: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(15),
             drain_idle_timeout: Duration::from_secs(1),
+            tls: None,
         }
     }
 }
@@ -173,66 +228,126 @@ impl Config {
     }
 }
 
-// === serve ===
+// === impl Listener ===
 
-/// Serves a bound port until `shutdown` is cancelled and every connection has
-/// ended, or `drain_timeout` has passed: never longer.
-pub async fn serve<S, B>(
-    listener: TcpListener,
-    name: &str,
-    config: Config,
-    metrics: &Metrics,
-    service: S,
-    shutdown: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    let port = Arc::new(Port {
-        soft: shutdown.clone(),
-        hard: CancellationToken::new(),
-        open: AtomicUsize::new(0),
-        by_address: Mutex::default(),
-        gauge: metrics.connections(name),
-        metrics: metrics.clone(),
-        name: name.to_owned(),
-        config,
-    });
-    let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, address)) => {
-                if let Some(place) = Port::admit(&port, address.ip()) {
-                    connections.spawn(connection::run(stream, address, place, service.clone()));
+impl Listener {
+    /// Binds an address, and reads the certificates if there is TLS. Port 0 takes
+    /// any free one.
+    pub async fn bind(address: &str, config: Config) -> Result<Self, Error> {
+        let certificates = certificates(&config)?;
+        let failed = |source| Error::Listen { address: address.to_owned(), source };
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { tcp, address, config, certificates })
+    }
+
+    /// A port that is bound already.
+    pub fn over(tcp: TcpListener, config: Config) -> Result<Self, Error> {
+        let certificates = certificates(&config)?;
+        let address = tcp
+            .local_addr()
+            .map_err(|source| Error::Listen { address: "a bound port".to_owned(), source })?;
+        Ok(Self { tcp, address, config, certificates })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the port until `shutdown` is cancelled and every connection has
+    /// ended, or `drain_timeout` has passed: never longer.
+    pub async fn serve<S, B>(
+        self,
+        name: &str,
+        metrics: &Metrics,
+        service: S,
+        shutdown: CancellationToken,
+    ) where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let Self { tcp, address: _, config, certificates } = self;
+        let port = Arc::new(Port {
+            soft: shutdown.clone(),
+            hard: CancellationToken::new(),
+            places: TaskTracker::new(),
+            by_address: Mutex::default(),
+            gauge: metrics.connections(name),
+            metrics: metrics.clone(),
+            name: name.to_owned(),
+            config,
+        });
+        let mut renewal = pin!(renew(certificates.clone()));
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                accepted = tcp.accept() => accepted,
+                () = renewal.as_mut() => continue,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    if let Some(place) = Port::admit(&port, address.ip()) {
+                        let (certificates, service) = (certificates.clone(), service.clone());
+                        connections.spawn(connection::run(
+                            stream,
+                            address,
+                            place,
+                            certificates,
+                            service,
+                        ));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, listener = port.name, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, listener = port.name, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        }
+        drop(tcp);
+        connections.close();
+        port.places.close();
+        let all_gone = async {
+            connections.wait().await;
+            // Those that were upgraded are held elsewhere.
+            port.places.wait().await;
+        };
+        if tokio::time::timeout(port.config.drain_timeout, all_gone).await.is_err() {
+            tracing::warn!(
+                listener = port.name,
+                open = port.places.len(),
+                "connections did not end in time; closing them"
+            );
+            port.hard.cancel();
+            connections.wait().await;
         }
     }
-    drop(listener);
-    connections.close();
-    if tokio::time::timeout(port.config.drain_timeout, connections.wait()).await.is_err() {
-        tracing::warn!(
-            listener = port.name,
-            open = connections.len(),
-            "connections did not end in time; closing them"
-        );
-        port.hard.cancel();
-        connections.wait().await;
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, SettingsError> {
+    let read = |tls: &Tls| Certificates::read(tls.clone(), config.protocol).map(Arc::new);
+    config.tls.as_ref().map(read).transpose()
+}
+
+/// Keeps certificates up to date. Never returns.
+async fn renew(certificates: Option<Arc<Certificates>>) {
+    match certificates {
+        Some(certificates) => certificates.follow().await,
+        None => pending().await,
     }
 }
 
@@ -241,9 +356,11 @@ pub async fn serve<S, B>(
 impl Port {
     /// A place for one more connection, if the bounds allow it.
     fn admit(port: &Arc<Self>, ip: IpAddr) -> Option<Place> {
-        let open = port.open.fetch_add(1, Ordering::Relaxed);
+        // The accept loop alone takes places.
+        let open = port.places.len();
         // From here on dropping the place gives it back.
-        let mut place = Place { port: Arc::clone(port), address: None };
+        let held = port.places.token();
+        let mut place = Place { port: Arc::clone(port), address: None, _held: held };
         port.gauge.inc();
         if open >= port.config.max_connections {
             port.refused("connections").inc();
@@ -271,7 +388,6 @@ impl Port {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.port.open.fetch_sub(1, Ordering::Relaxed);
         self.port.gauge.dec();
         let Some(ip) = self.address else { return };
         let mut by_address = self.port.by_address.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,6 @@
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use tokio::net::TcpListener;
 
 use crate::{
     Contract, Settings,
@@ -174,9 +173,8 @@ pub async fn serve_admin(
     if address.is_empty() {
         return Ok(None);
     }
-    let failed = |source| Error::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let listener = Admin::bind(address).await?;
+    let bound = listener.address();
     #[expect(
         clippy::disallowed_methods,
         reason = "the admin page outlives every service it tells of"

@@ -8,7 +8,6 @@ use std::{fmt, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
 use contracts::identity::v1::{GetJwksRequest, auth_service_client::AuthServiceClient};
 use futures_util::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,7 +18,8 @@ use crate::{
     event,
     guard::Guard,
     keys::{MeshKey, PublicKey},
-    listen, serve,
+    listen::Listener,
+    serve,
     settings::{self, SettingsError},
     telemetry,
 };
@@ -270,19 +270,15 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
     let guard = Guard::new(host.contract.clone(), keys.clone(), limits.max_request_bytes);
     let stack = serve::Stack::new(&host.contract, telemetry, limits, guard.guard(routes));
 
-    let address = &settings.listen.grpc;
-    let failed = |source| Error::Listen { address: address.clone(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let shutdown = CancellationToken::new();
-    let metrics = host.telemetry.metrics().clone();
     let connections = settings.connections.clone();
     let drain_timeout = connections.drain_timeout;
+    let listener = Listener::bind(&settings.listen.grpc, connections).await?;
+    let bound = listener.address();
+    let shutdown = CancellationToken::new();
+    let metrics = host.telemetry.metrics().clone();
     let server = {
         let (stack, shutdown) = (stack.clone(), shutdown.clone());
-        let serve = async move {
-            listen::serve(listener, S::NAME, connections, &metrics, stack, shutdown).await
-        };
+        let serve = async move { listener.serve(S::NAME, &metrics, stack, shutdown).await };
         #[expect(
             clippy::disallowed_methods,
             reason = "the port outlives the service's tasks, which it drains"

@@ -197,15 +197,22 @@ impl Settings {
     }
 }
 
-/// Adds a table to what `--check` prints.
+/// Adds a table to what `--check` prints, and then those within it.
 pub fn show_table(shown: &mut String, name: &str, table: &Value) {
     let Value::Object(entries) = table else { return };
     if !shown.is_empty() {
         shown.push('\n');
     }
     shown.push_str(&format!("[{name}]\n"));
-    for (key, value) in entries.iter().filter(|(_, value)| !value.is_null()) {
+    let (inner, own): (Vec<_>, Vec<_>) = entries
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .partition(|(_, value)| value.as_object().is_some_and(|inner| !inner.is_empty()));
+    for (key, value) in own {
         shown.push_str(&format!("{key} = {value}\n"));
+    }
+    for (key, table) in inner {
+        show_table(shown, &format!("{name}.{key}"), table);
     }
 }
 
@@ -397,6 +404,26 @@ mod tests {
         {
             assert!(error.contains(name), "{name} is not in: {error}");
         }
+    }
+
+    #[test]
+    fn tls_is_set_by_any_layer_and_shown_as_it_is_written() {
+        let tls = sources(&[
+            ("MERCAT__CONNECTIONS__TLS__CERTIFICATE_FILE", "/etc/tls.crt"),
+            ("MERCAT__CONNECTIONS__TLS__KEY_FILE", "/etc/tls.key"),
+            ("MERCAT__CONNECTIONS__TLS__MIN_VERSION", "TLSv1.3"),
+            ("MERCAT__CONNECTIONS__TLS__MAX_HANDSHAKES", "7"),
+        ]);
+        let settings = Settings::load(&tls, &[]).unwrap();
+        let read = settings.connections.tls.as_ref().unwrap();
+        assert_eq!((read.min_version, read.max_handshakes), (listen::Version::V1_3, 7));
+        let shown = settings.show();
+        let table = shown.split("[connections.tls]\n").nth(1).unwrap();
+        assert!(table.starts_with("certificate_file = \"/etc/tls.crt\"\n"), "{shown}");
+
+        let half = sources(&[("MERCAT__CONNECTIONS__TLS__KEY_FILE", "/etc/tls.key")]);
+        let error = Settings::load(&half, &[]).unwrap_err().to_string();
+        assert!(error.contains("`connections.tls`: missing field `certificate_file`"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use chassis::{listen, telemetry::Metrics};
+use chassis::{
+    listen::{self, Listener},
+    telemetry::Metrics,
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -22,7 +25,6 @@ use opentelemetry_proto::tonic::{
 use serde_json::{Value as Json, json};
 use support::{Shape, TestMesh, rest::Rest, shopper::CARD_OK};
 use testkit::request_id;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -62,8 +64,8 @@ impl TraceService for Collector {
 /// A collector on a port of its own.
 async fn collect() -> (Spans, String, CancellationToken) {
     let spans = Spans::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
+    let listener = Listener::bind("127.0.0.1:0", listen::Config::default()).await.unwrap();
+    let address = format!("http://{}", listener.address());
     let stop = CancellationToken::new();
     let (port, stopped) = (TraceServiceServer::new(Collector(spans.clone())), stop.clone());
     #[expect(
@@ -71,15 +73,7 @@ async fn collect() -> (Spans, String, CancellationToken) {
         reason = "no service's task: it goes with the test's runtime"
     )]
     tokio::spawn(async move {
-        listen::serve(
-            listener,
-            "collector",
-            listen::Config::default(),
-            &Metrics::new(),
-            port,
-            stopped,
-        )
-        .await;
+        listener.serve("collector", &Metrics::new(), port, stopped).await;
     });
     (spans, address, stop)
 }

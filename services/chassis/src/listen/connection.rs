@@ -6,37 +6,47 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
+use http_body::Body as HttpBody;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    time::{sleep, timeout},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
-use tokio::{io::AsyncReadExt as _, net::TcpStream, sync::Notify, time::sleep};
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::{Config, PeerAddr, Place, Protocol, prefixed::Prefixed};
-use crate::random;
+use super::{
+    Certificates, Config, PeerCertificates, Place, Port, Protocol,
+    io::Io,
+    requests::{Counted, Requests},
+    stall::Answers,
+    tls::Secured,
+};
+use crate::{random, tls::Stream};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How far the age of connections is spread.
 const AGE_SPREAD_PERCENT: u32 = 10;
 
+/// The largest frame that every HTTP/2 peer takes (RFC 9113, section 4.2): larger
+/// pieces of an answer are cut into these anyway.
+const FRAME_BYTES: usize = 16 * 1_024;
+
 /// Serves one connection to its end.
-pub(super) async fn run<S, B>(stream: TcpStream, address: SocketAddr, place: Place, service: S)
-where
+pub(super) async fn run<S, B>(
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Place,
+    certificates: Option<Arc<Certificates>>,
+    service: S,
+) where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -52,36 +62,74 @@ where
         tracing::debug!(%error, "a connection ended before it began");
         return;
     }
-    let spoken = tokio::select! {
+    let begun = tokio::select! {
         biased;
         () = port.soft.cancelled() => return,
-        spoken = tokio::time::timeout(config.first_byte_timeout, spoken(stream)) => spoken,
+        begun = begin(stream, certificates, &port) => begun,
     };
-    let (io, is_http2) = match spoken {
-        Ok(Ok(Some(spoken))) => spoken,
-        Ok(Ok(None) | Err(_)) => return,
-        Err(_elapsed) => {
-            port.refused("first_byte").inc();
-            return;
-        }
-    };
+    let Some(Begun { stream, prefix, is_http2, peer }) = begun else { return };
+    let io = Io::new(prefix, stream, place);
     let requests = Arc::new(Requests::default());
-    let service = Counted { service, address, requests: Arc::clone(&requests) };
+    let counted = |piece| Counted {
+        service,
+        address,
+        peer,
+        requests: Arc::clone(&requests),
+        port: Arc::clone(&port),
+        piece,
+    };
     if is_http2 {
         let io = io.with_budget(config.max_control_frames_per_second, PREFACE.len());
-        let connection = http2_builder(config).serve_connection(TokioIo::new(io), service);
-        drive(connection, http2::Connection::graceful_shutdown, &place, &requests).await;
-    } else if config.protocol == Protocol::Both {
         let connection =
-            http1_builder(config).serve_connection(TokioIo::new(io), service).with_upgrades();
-        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &place, &requests).await;
+            http2_builder(&port).serve_connection(TokioIo::new(io), counted(FRAME_BYTES));
+        drive(connection, http2::Connection::graceful_shutdown, &port, &requests).await;
     } else {
-        port.refused("protocol").inc();
+        let connection = http1_builder(config)
+            .serve_connection(TokioIo::new(io), counted(usize::MAX))
+            .with_upgrades();
+        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &port, &requests).await;
     }
 }
 
+/// A connection of which it is known what it speaks.
+struct Begun {
+    stream: Stream,
+    /// What was read to learn it.
+    prefix: Vec<u8>,
+    is_http2: bool,
+    peer: Option<PeerCertificates>,
+}
+
+/// Shakes hands if the port is a TLS port, and waits for the first bytes of HTTP.
+async fn begin(
+    stream: TcpStream,
+    certificates: Option<Arc<Certificates>>,
+    port: &Port,
+) -> Option<Begun> {
+    let Secured { stream, is_http2: agreed, peer } = match certificates {
+        None => Secured { stream: stream.into(), is_http2: None, peer: None },
+        // In a box, so that plain connections carry none of it.
+        Some(certificates) => Box::pin(certificates.shake_hands(stream, port)).await?,
+    };
+    let (prefix, is_http2, stream) =
+        match timeout(port.config.first_byte_timeout, spoken(stream)).await {
+            Ok(Ok(Some(spoken))) => spoken,
+            Ok(Ok(None) | Err(_)) => return None,
+            Err(_elapsed) => {
+                port.refused("first_byte").inc();
+                return None;
+            }
+        };
+    let is_welcome = is_http2 || port.config.protocol == Protocol::Both;
+    if !is_welcome || agreed.is_some_and(|agreed| agreed != is_http2) {
+        port.refused("protocol").inc();
+        return None;
+    }
+    Some(Begun { stream, prefix, is_http2, peer })
+}
+
 /// Reads until it is plain which protocol is spoken.
-async fn spoken(mut stream: TcpStream) -> std::io::Result<Option<(Prefixed, bool)>> {
+async fn spoken(mut stream: Stream) -> std::io::Result<Option<(Vec<u8>, bool, Stream)>> {
     let mut prefix = vec![0; PREFACE.len()];
     let mut filled = 0;
     loop {
@@ -93,16 +141,17 @@ async fn spoken(mut stream: TcpStream) -> std::io::Result<Option<(Prefixed, bool
         let so_far = prefix.get(..filled).unwrap_or_default();
         if !PREFACE.starts_with(so_far) {
             prefix.truncate(filled);
-            return Ok(Some((Prefixed::new(prefix, stream), false)));
+            return Ok(Some((prefix, false, stream)));
         }
         if filled == PREFACE.len() {
-            return Ok(Some((Prefixed::new(prefix, stream), true)));
+            return Ok(Some((prefix, true, stream)));
         }
     }
 }
 
-fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder(port: &Arc<Port>) -> http2::Builder<Answers> {
+    let config = &port.config;
+    let mut builder = http2::Builder::new(Answers::new(Arc::clone(port)));
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.max_concurrent_streams)
@@ -113,6 +162,7 @@ fn http2_builder(config: &Config) -> http2::Builder<TokioExecutor> {
         .keep_alive_timeout(config.keep_alive_timeout)
         .initial_stream_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
+        .max_send_buf_size(config.stream_send_buffer)
         .auto_date_header(config.protocol == Protocol::Both);
     builder
 }
@@ -126,19 +176,19 @@ fn http1_builder(config: &Config) -> http1::Builder {
         .max_header_size(header_bytes)
         // What hyper needs at least.
         .max_buf_size(header_bytes.max(8 * 1_024))
-        .half_close(false)
-        .pipeline_flush(true);
+        // Flushes of pipelined answers are not gathered: hyper holds back the answer
+        // to a head it cannot read as well, and closes without it.
+        .half_close(false);
     builder
 }
 
 /// Polls a connection to its end, and sees to it that there is one: by age, by
 /// the drain of the port, or by force.
-async fn drive<C, E>(connection: C, graceful: fn(Pin<&mut C>), place: &Place, requests: &Requests)
+async fn drive<C, E>(connection: C, graceful: fn(Pin<&mut C>), port: &Port, requests: &Requests)
 where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
-    let port = &place.port;
     let config = &port.config;
     let mut connection = pin!(connection);
     let age = random::jitter(config.max_connection_age, AGE_SPREAD_PERCENT);
@@ -163,126 +213,5 @@ where
 fn log<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
-    }
-}
-
-/// The requests open on one connection, answers included.
-#[derive(Debug, Default)]
-struct Requests {
-    open: AtomicUsize,
-    /// One waits: the connection's own task.
-    changed: Notify,
-}
-
-impl Requests {
-    /// Resolves when no request has been open for this long.
-    async fn none_for(&self, quiet: Duration) {
-        loop {
-            while self.open.load(Ordering::Acquire) > 0 {
-                self.changed.notified().await;
-            }
-            tokio::select! {
-                biased;
-                () = self.changed.notified() => {}
-                () = sleep(quiet) => return,
-            }
-        }
-    }
-}
-
-/// One open request.
-#[derive(Debug)]
-struct Open(Arc<Requests>);
-
-impl Open {
-    fn begin(requests: &Arc<Requests>) -> Self {
-        if requests.open.fetch_add(1, Ordering::AcqRel) == 0 {
-            requests.changed.notify_one();
-        }
-        Self(Arc::clone(requests))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.changed.notify_one();
-        }
-    }
-}
-
-/// The service of a port, on one connection.
-#[derive(Debug, Clone)]
-struct Counted<S> {
-    service: S,
-    address: SocketAddr,
-    requests: Arc<Requests>,
-}
-
-impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
-{
-    type Response = Response<CountedBody<B>>;
-    type Error = Infallible;
-    type Future = CountedFuture<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let open = Open::begin(&self.requests);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(PeerAddr(self.address));
-        CountedFuture { future: self.service.clone().call(request), open: Some(open) }
-    }
-}
-
-pin_project! {
-    /// The future of a request, which is open until its answer's body has ended.
-    struct CountedFuture<F> {
-        #[pin]
-        future: F,
-        open: Option<Open>,
-    }
-}
-
-impl<F, B> Future for CountedFuture<F>
-where
-    F: Future<Output = Result<Response<B>, Infallible>>,
-{
-    type Output = Result<Response<CountedBody<B>>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Ok(response) = std::task::ready!(this.future.poll(cx));
-        let open = this.open.take();
-        Poll::Ready(Ok(response.map(|body| CountedBody { body, open })))
-    }
-}
-
-pin_project! {
-    /// The body of an answer; the request is open until it is dropped.
-    struct CountedBody<B> {
-        #[pin]
-        body: B,
-        open: Option<Open>,
-    }
-}
-
-impl<B: HttpBody> HttpBody for CountedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

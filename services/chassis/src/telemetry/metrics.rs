@@ -170,7 +170,7 @@ impl Metrics {
             );
             registry.register(
                 "mesh_connections_refused",
-                "Inbound connections closed before they were served, by cause",
+                "Inbound connections and streams closed for what their peer did, by cause",
                 inner.connections_refused.clone(),
             );
         });

@@ -336,14 +336,12 @@ async fn a_peer_that_comes_back_is_found_again() {
 async fn what_is_not_a_grpc_server_is_unavailable() {
     let config_of_edge =
         listen::Config { protocol: listen::Protocol::Both, ..listen::Config::default() };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = listen::Listener::bind("127.0.0.1:0", config_of_edge).await.unwrap();
+    let address = listener.address();
     let metrics = chassis::telemetry::Metrics::new();
     let page = chassis::admin::Admin::new(metrics.clone());
     let stop = tokio_util::sync::CancellationToken::new();
-    tokio::spawn(async move {
-        listen::serve(listener, "page", config_of_edge, &metrics, page, stop).await
-    });
+    tokio::spawn(async move { listener.serve("page", &metrics, page, stop).await });
     let status =
         call(&peers(&[address], config()).channel("probe"), WRITE, "hello").await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);

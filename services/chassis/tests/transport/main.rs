@@ -8,8 +8,12 @@
 #![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
 mod attack;
+mod certificate;
 mod channel;
+mod floods;
 mod listen;
 mod probe;
 mod serve;
+mod slow;
 mod telemetry;
+mod tls;

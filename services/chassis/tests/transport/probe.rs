@@ -14,12 +14,13 @@ use std::{
 use chassis::{
     Channel, Contract, Fault, Peers, Switchboard, Telemetry,
     channel::{self, Credential},
-    listen,
+    listen::{self, Listener},
     serve::{Limits, Stack},
+    telemetry::Metrics,
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::BoxStream};
 use http::{Request, Response, uri::PathAndQuery};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, server::NamedService};
 use tonic_prost::ProstCodec;
@@ -132,6 +133,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) stack: Stack,
     pub(crate) shutdown: CancellationToken,
+    metrics: Metrics,
     task: JoinHandle<()>,
 }
 
@@ -150,15 +152,51 @@ impl Server {
         config: listen::Config,
         limits: Limits,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stack, shutdown) = (probe.stack("probe", limits), CancellationToken::new());
-        let (served, stopped) = (stack.clone(), shutdown.clone());
+        let stack = probe.stack("probe", limits);
+        Self::serving(address, stack.clone(), stack, config).await
+    }
+
+    /// A service of any kind; `stack` is what it is asked about.
+    pub(crate) async fn serving<S>(
+        address: SocketAddr,
+        stack: Stack,
+        service: S,
+        config: listen::Config,
+    ) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let listener = Listener::bind(&address.to_string(), config).await.unwrap();
+        let (address, shutdown, metrics) =
+            (listener.address(), CancellationToken::new(), Metrics::new());
+        let (counted, stopped) = (metrics.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
-            let metrics = chassis::telemetry::Metrics::new();
-            listen::serve(listener, "probe", config, &metrics, served, stopped).await;
+            listener.serve("probe", &counted, service, stopped).await;
         });
-        Self { address, stack, shutdown, task }
+        Self { address, stack, shutdown, metrics, task }
+    }
+
+    /// How many connections were closed for this cause.
+    pub(crate) fn refused(&self, cause: &str) -> u64 {
+        let line =
+            format!("mesh_connections_refused_total{{listener=\"probe\",cause=\"{cause}\"}} ");
+        let page = self.metrics.encode().unwrap();
+        page.lines()
+            .find_map(|found| found.strip_prefix(&line))
+            .map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> u64 {
+        let page = self.metrics.encode().unwrap();
+        page.lines()
+            .find_map(|found| found.strip_prefix("mesh_connections{listener=\"probe\"} "))
+            .map_or(0, |count| count.parse().unwrap())
     }
 
     pub(crate) fn channel(&self) -> Channel {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chassis::{
     Channel, Telemetry,
     admin::Admin,
-    listen,
+    listen::{self, Listener},
     serve::{Health, Limits, Routes, Stack, reflection},
     telemetry,
 };
@@ -19,7 +19,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body};
@@ -56,14 +56,12 @@ async fn a_service_tells_its_health_and_its_contract_and_its_numbers() {
     let stack = Stack::new(&contract(), telemetry, Limits::default(), routes);
     let stop = CancellationToken::new();
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let channel = Channel::to(&contract(), listener.local_addr().unwrap());
+    let listener = Listener::bind("127.0.0.1:0", listen::Config::default()).await.unwrap();
+    let channel = Channel::to(&contract(), listener.address());
     let (counted, stopped) = (metrics.clone(), stop.clone());
-    tokio::spawn(async move {
-        listen::serve(listener, "probe", listen::Config::default(), &counted, stack, stopped).await;
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let page = listener.local_addr().unwrap();
+    tokio::spawn(async move { listener.serve("probe", &counted, stack, stopped).await });
+    let listener = Admin::bind("127.0.0.1:0").await.unwrap();
+    let page = listener.address();
     let admin = Admin::new(metrics);
     admin.add("probe", health.clone());
     tokio::spawn(admin.serve(listener, stop.clone()));
@@ -164,9 +162,9 @@ impl Service<Request<Body>> for Collector {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_reach_the_collector_that_is_configured() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0", listen::Config::default()).await.unwrap();
     let config = telemetry::Config {
-        otlp_endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+        otlp_endpoint: Some(format!("http://{}", listener.address())),
         attributes: [("service.version".to_owned(), "7.7.7".to_owned())].into(),
         ..telemetry::Config::default()
     };
@@ -175,8 +173,7 @@ async fn spans_reach_the_collector_that_is_configured() {
     let stopped = stop.clone();
     tokio::spawn(async move {
         let metrics = telemetry::Metrics::new();
-        listen::serve(listener, "otlp", listen::Config::default(), &metrics, collector, stopped)
-            .await;
+        listener.serve("otlp", &metrics, collector, stopped).await;
     });
 
     let guard = telemetry::Guard::new(&config);

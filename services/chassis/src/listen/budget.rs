@@ -1,18 +1,10 @@
-//! A stream whose first bytes were read to learn its protocol, and whose HTTP/2
-//! frames are counted as they pass.
+//! The HTTP/2 frames of a peer that carry no request, counted as they pass.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::io;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
+/// What every frame begins with (RFC 9113, section 4.1).
 const FRAME_HEAD_BYTES: usize = 9;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
@@ -25,15 +17,6 @@ const ACK: u8 = 0x1;
 /// What a frame that comes with nothing is charged, next to those that come with
 /// every few requests.
 const IDLE_FRAME: u32 = 10;
-
-/// The bytes already read, then the rest of the stream.
-#[derive(Debug)]
-pub(super) struct Prefixed {
-    prefix: Vec<u8>,
-    taken: usize,
-    stream: TcpStream,
-    budget: Option<FrameBudget>,
-}
 
 /// Counts the frames of a peer that carry no request.
 ///
@@ -49,79 +32,15 @@ pub(super) struct FrameBudget {
     head_filled: usize,
     /// Bytes of the connection preface or of a frame's payload still to pass.
     skip: usize,
-}
-
-// === impl Prefixed ===
-
-impl Prefixed {
-    pub(super) fn new(prefix: Vec<u8>, stream: TcpStream) -> Self {
-        Self { prefix, taken: 0, stream, budget: None }
-    }
-
-    /// Counts frames; `preface` bytes come before the first.
-    pub(super) fn with_budget(mut self, per_second: u32, preface: usize) -> Self {
-        self.budget = Some(FrameBudget::new(per_second, preface));
-        self
-    }
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let rest = this.prefix.get(this.taken..).unwrap_or_default();
-        if rest.is_empty() {
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        } else {
-            let (now, _) = rest.split_at(rest.len().min(buf.remaining()));
-            buf.put_slice(now);
-            this.taken += now.len();
-        }
-        if let Some(budget) = &mut this.budget {
-            budget.pass(buf.filled().get(before..).unwrap_or_default())?;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+    /// The last stream that was opened: headers on it or before it are trailers.
+    last_stream: [u8; 4],
 }
 
 // === impl FrameBudget ===
 
 impl FrameBudget {
-    fn new(per_second: u32, preface: usize) -> Self {
+    /// So many a second; `preface` bytes come before the first frame.
+    pub(super) fn new(per_second: u32, preface: usize) -> Self {
         Self {
             per_second: per_second.saturating_mul(IDLE_FRAME),
             used: 0,
@@ -129,10 +48,12 @@ impl FrameBudget {
             head: [0; FRAME_HEAD_BYTES],
             head_filled: 0,
             skip: preface,
+            last_stream: [0; 4],
         }
     }
 
-    fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Reads what was received, whatever way it is cut.
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
@@ -149,13 +70,14 @@ impl FrameBudget {
             bytes = rest;
             if self.head_filled == FRAME_HEAD_BYTES {
                 self.head_filled = 0;
-                let [l2, l1, l0, kind, flags, ..] = self.head;
+                let [l2, l1, l0, kind, flags, stream @ ..] = self.head;
                 self.skip = usize::from(l2) << 16 | usize::from(l1) << 8 | usize::from(l0);
                 match kind {
-                    DATA | HEADERS | CONTINUATION => {}
-                    // What we asked for is not the peer's doing.
-                    PING | SETTINGS if flags & ACK != 0 => {}
-                    RST_STREAM | WINDOW_UPDATE => self.charge(1)?,
+                    HEADERS if stream > self.last_stream => self.last_stream = stream,
+                    DATA | CONTINUATION => {}
+                    // What comes with requests, or because this side asked.
+                    HEADERS | RST_STREAM | WINDOW_UPDATE => self.charge(1)?,
+                    PING | SETTINGS if flags & ACK != 0 => self.charge(1)?,
                     // PING, SETTINGS, PRIORITY and what nobody knows.
                     _ => self.charge(IDLE_FRAME)?,
                 }
@@ -199,7 +121,8 @@ mod tests {
         sent.extend(frame(PING, 0, 8));
         sent.extend(frame(SETTINGS, 0, 0));
         for cut in [1, 3, 9, 1_000] {
-            let mut budget = FrameBudget::new(2, 24);
+            // Ten for each frame that asks, one for each that answers.
+            let mut budget = FrameBudget::new(7, 24);
             for piece in sent.chunks(cut) {
                 budget.pass(piece).unwrap();
             }

@@ -1,0 +1,204 @@
+//! The requests of a connection: counted while they are open, told where they
+//! come from, and answered in pieces.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, header::UPGRADE};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tokio::{sync::Notify, time::sleep};
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::{
+    Closing, PeerAddr, PeerCertificates, Port, arriving,
+    stall::{Polled, body_polled},
+};
+
+/// The requests open on one connection, answers included.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    open: AtomicUsize,
+    /// One waits: the connection's own task.
+    changed: Notify,
+}
+
+impl Requests {
+    /// Resolves when no request has been open for this long.
+    pub(super) async fn none_for(&self, quiet: Duration) {
+        loop {
+            while self.open.load(Ordering::Acquire) > 0 {
+                self.changed.notified().await;
+            }
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => {}
+                () = sleep(quiet) => return,
+            }
+        }
+    }
+}
+
+/// One open request.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Requests>);
+
+impl Open {
+    fn begin(requests: &Arc<Requests>) -> Self {
+        if requests.open.fetch_add(1, Ordering::AcqRel) == 0 {
+            requests.changed.notify_one();
+        }
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+/// The service of a port, on one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Counted<S> {
+    pub(super) service: S,
+    pub(super) address: SocketAddr,
+    pub(super) peer: Option<PeerCertificates>,
+    pub(super) requests: Arc<Requests>,
+    pub(super) port: Arc<Port>,
+    /// Bytes of an answer that are handed over at once.
+    pub(super) piece: usize,
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone,
+{
+    type Response = Response<CountedBody<B>>;
+    type Error = Infallible;
+    type Future = CountedFuture<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let open = Open::begin(&self.requests);
+        let (parts, incoming) = request.into_parts();
+        let body = arriving::body(&parts.headers, incoming, &self.port);
+        let mut request = Request::from_parts(parts, body);
+        let has_upgrade = request.headers().contains_key(UPGRADE);
+        let extensions = request.extensions_mut();
+        extensions.insert(PeerAddr(self.address));
+        if let Some(peer) = &self.peer {
+            extensions.insert(peer.clone());
+        }
+        if has_upgrade {
+            extensions.insert(Closing(self.port.soft.clone()));
+        }
+        let future = self.service.clone().call(request);
+        CountedFuture { future, open: Some(open), piece: self.piece }
+    }
+}
+
+pin_project! {
+    /// The future of a request, which is open until its answer's body has ended.
+    pub(super) struct CountedFuture<F> {
+        #[pin]
+        future: F,
+        open: Option<Open>,
+        piece: usize,
+    }
+}
+
+impl<F, B> Future for CountedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<CountedBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(response) = std::task::ready!(this.future.poll(cx));
+        let (open, piece) = (this.open.take(), *this.piece);
+        Poll::Ready(Ok(response.map(|body| CountedBody { body, piece, rest: Bytes::new(), open })))
+    }
+}
+
+pin_project! {
+    /// The body of an answer; the request is open until it is dropped.
+    ///
+    /// It comes in pieces, because HTTP/2 takes what it is given whole, however
+    /// little the peer has room for.
+    pub(super) struct CountedBody<B> {
+        #[pin]
+        body: B,
+        piece: usize,
+        // What is left of the last frame.
+        rest: Bytes,
+        open: Option<Open>,
+    }
+}
+
+impl<B: HttpBody<Data = Bytes>> HttpBody for CountedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let mut data = if this.rest.is_empty() {
+            match this.body.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(trailers) => {
+                        body_polled(Polled::HadNone);
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
+                },
+                other => {
+                    body_polled(Polled::HadNone);
+                    return other;
+                }
+            }
+        } else {
+            std::mem::take(this.rest)
+        };
+        if data.len() > *this.piece {
+            *this.rest = data.split_off(*this.piece);
+        }
+        body_polled(Polled::Gave);
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        if rest > 0 {
+            let upper = hint.upper().map(|upper| upper.saturating_add(rest));
+            // Upper first: a lower bound may not pass it.
+            if let Some(upper) = upper {
+                hint.set_upper(upper);
+            }
+            hint.set_lower(hint.lower().saturating_add(rest));
+        }
+        hint
+    }
+}
