@@ -26,6 +26,10 @@ fmt:
 ci:
     bash .ci/run
 
+# Look for inputs that break the transcoder: just fuzz 600 json.
+fuzz seconds="60" *targets:
+    gateway/transcode/fuzz/run {{seconds}} {{targets}}
+
 # Measure: the transcoder by itself, and a purchase.
 bench:
     cargo bench -p transcode

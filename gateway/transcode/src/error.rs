@@ -54,7 +54,7 @@ pub enum RouteError {
         "the path holds a broken percent-escape in {segment:?}; escape the UTF-8 bytes of the text, as %C3%BC"
     )]
     Malformed {
-        /// The segments in question, as they came.
+        /// The segment in question, as it came.
         segment: String,
     },
 }

@@ -302,12 +302,16 @@ fn times_and_masks_have_text_of_their_own() {
         r#"{"timestamp":"2026"}"#,
         r#"{"duration":"1"}"#,
         r#"{"mask":"foo_bar"}"#,
+        r#"{"mask":"a-b"}"#,
+        r#"{"mask":"a,b:c"}"#,
+        r#"{"mask":"a,"}"#,
         r#"{"duration":1}"#,
     ] {
         refused(json, JsonErrorKind::Value);
     }
     // A path without JSON form, and a time out of range.
     assert!(print(&[0xc2, 4, 4, 0x0a, 2, b'A', b'b']).is_err());
+    assert!(print(&[0xc2, 4, 4, 0x0a, 0, 0x0a, 0]).is_err());
     assert!(print(&[0xb2, 4, 2, 0x10, 0xff]).is_err());
 }
 

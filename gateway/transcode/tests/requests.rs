@@ -153,7 +153,7 @@ fn variables_are_decoded_by_their_sort() {
         [("parent".into(), "shelves/s%2F1/boxes/b".into())]
     );
     assert_eq!(routed("GET", "/v1/%74hings/x"), "GetThing");
-    for path in ["/v1/things/%ff", "/v1/things/%4", "/files/a/%zz"] {
+    for path in ["/v1/things/%ff", "/v1/things/%4", "/files/a/%zz", "/newest/%"] {
         assert!(matches!(schema().route("GET", path), Err(RouteError::Malformed { .. })), "{path}");
     }
 }

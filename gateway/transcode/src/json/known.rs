@@ -35,8 +35,8 @@ pub(crate) fn write_mask<'t>(
         return Ok(None);
     }
     for path in text.split(',') {
-        let broken = path.is_empty() || !snake && path.contains('_') || !path.is_ascii();
-        if broken || path.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || snake && byte == b'_';
+        if path.is_empty() || !path.bytes().all(fits) {
             return Ok(Some(path));
         }
         out.byte(small_tag(1, LEN))?;

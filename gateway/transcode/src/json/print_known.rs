@@ -97,7 +97,7 @@ impl Printer<'_, '_> {
                     _ => return Err(not_a_path(path)),
                 }
             }
-            if upper {
+            if upper || path.is_empty() {
                 return Err(not_a_path(path));
             }
         }

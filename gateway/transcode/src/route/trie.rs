@@ -227,23 +227,23 @@ impl Trie {
     }
 }
 
-/// Finds the variables of a match in its path, and checks that they can be decoded.
+/// Finds the variables of a match in its path, and checks that all of it can be decoded.
 fn capture<'a>(schema: &'a Schema, binding: &'a Binding, path: &'a str) -> Routed<'a> {
     let mut captures = Captures([(0, 0); MAX_VARIABLES]);
     let template = &binding.template;
     let end = path.len() - template.verb().map_or(0, |verb| verb.len() + 1);
-    for (at, (range, segments)) in
-        captures.0.iter_mut().zip(template.variable_segments()).enumerate()
-    {
+    for (range, segments) in captures.0.iter_mut().zip(template.variable_segments()) {
         let to_the_end = segments.end == template.segments().len();
         let start = segment_start(path, segments.start).min(end);
         let stop =
             if to_the_end { end } else { segment_start(path, segments.end).saturating_sub(1) };
         *range = (u32::try_from(start).unwrap_or(NONE), u32::try_from(stop).unwrap_or(NONE));
-        let raw = path.get(start..stop).unwrap_or_default();
-        if decode_segments(raw, template.is_multi(at)).is_none() {
-            return Err(RouteError::Malformed { segment: raw.into() });
-        }
+    }
+    // Also where no variable takes it.
+    if path.contains('%')
+        && let Some(segment) = path.split('/').find(|it| decode_segments(it, false).is_none())
+    {
+        return Err(RouteError::Malformed { segment: segment.into() });
     }
     Ok(Match { schema, binding, path, captures })
 }
