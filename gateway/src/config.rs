@@ -37,6 +37,32 @@ pub struct Config {
     /// Metadata of an answer that a REST client is shown as headers. Those that
     /// tell of replays and rates always are.
     pub shown_headers: Vec<String>,
+    /// Parts of a form with files; the form itself has `body_bytes_max`.
+    pub form_parts_max: usize,
+    /// Bytes of one of its parts, but for a file that goes on to a stream.
+    pub form_part_bytes_max: usize,
+    /// How long the head of a streamed answer waits for the first message, so that
+    /// an early failure has its HTTP status.
+    #[serde(with = "chassis::duration")]
+    pub stream_head_wait: Duration,
+    /// Silence after which a stream of events sends a comment, so that proxies keep
+    /// it open.
+    #[serde(with = "chassis::duration")]
+    pub sse_heartbeat: Duration,
+    /// How long a browser waits before it comes back to a stream of events.
+    #[serde(with = "chassis::duration")]
+    pub sse_retry: Duration,
+    /// How often the client of a WebSocket is asked whether it is still there.
+    #[serde(with = "chassis::duration")]
+    pub websocket_ping_interval: Duration,
+    /// Silence after which it is not; and how long one message to it may take.
+    #[serde(with = "chassis::duration")]
+    pub websocket_idle_timeout: Duration,
+    /// How long it may take to take leave.
+    #[serde(with = "chassis::duration")]
+    pub websocket_close_timeout: Duration,
+    /// Pings and pongs that it may send in a second.
+    pub websocket_control_frames_per_second: u32,
     /// Writes a log line for every request.
     pub access_log: bool,
     /// Addresses and networks (`10.0.0.0/8`) of proxies before the edge, whose
@@ -108,6 +134,15 @@ impl Default for Config {
             forwarded_headers: vec!["accept-language".to_owned(), "x-request-id".to_owned()],
             metadata_prefix: String::new(),
             shown_headers: Vec::new(),
+            form_parts_max: 100,
+            form_part_bytes_max: 4 << 20,
+            stream_head_wait: Duration::from_secs(1),
+            sse_heartbeat: Duration::from_secs(15),
+            sse_retry: Duration::from_secs(3),
+            websocket_ping_interval: Duration::from_secs(20),
+            websocket_idle_timeout: Duration::from_secs(60),
+            websocket_close_timeout: Duration::from_secs(5),
+            websocket_control_frames_per_second: 50,
             access_log: false,
             trusted_proxies: Vec::new(),
             rates: rates::Config::default(),

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chassis::{Error, Fault, listen::PeerAddr, telemetry::TraceContext};
+use chassis::{Error, Fault, Tasks, listen::PeerAddr, telemetry::TraceContext};
 use contracts::mesh::v1::ErrorReason;
 use futures_util::future::BoxFuture;
 use http::{
@@ -23,7 +23,15 @@ use tonic_web::GrpcWebLayer;
 use tower_layer::Layer as _;
 use tower_service::Service;
 
-use crate::{config::Config, cors::Cors, health::Aggregate, problem, rest::Rest, serving::Serving};
+use crate::{
+    config::Config,
+    cors::Cors,
+    health::Aggregate,
+    problem,
+    rest::Rest,
+    serving::Serving,
+    websocket::{self, Sockets},
+};
 
 /// Names a request to people: the client's own, or the id of its trace.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,6 +47,7 @@ pub(crate) struct Edge(Arc<Inner>);
 struct Inner {
     serving: Arc<ArcSwap<Serving>>,
     rest: Rest,
+    sockets: Sockets,
     cors: Cors,
     health: Aggregate,
     trusted_proxies: Vec<IpNet>,
@@ -65,9 +74,11 @@ impl Edge {
         config: &Config,
         serving: Arc<ArcSwap<Serving>>,
         health: Aggregate,
+        tasks: &Tasks,
     ) -> Result<Self, Error> {
         Ok(Self(Arc::new(Inner {
             rest: Rest::new(config)?,
+            sockets: Sockets::new(config, tasks.clone()),
             cors: Cors::new(&config.cors_origins)?,
             trusted_proxies: config.trusted_proxies.clone(),
             uri_bytes_max: config.uri_bytes_max,
@@ -181,6 +192,9 @@ impl Inner {
             let mut response = problem::response(&fault, request_id);
             *response.status_mut() = StatusCode::URI_TOO_LONG;
             return response;
+        }
+        if websocket::is_asked(&request) {
+            return self.sockets.answer(serving, &self.rest, &self.cors, request, request_id);
         }
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match (request.uri().path(), is_read) {

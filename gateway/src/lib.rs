@@ -11,7 +11,9 @@
 //! - `learn`: contracts from this build, a file, or the servers' reflection.
 //! - `proxy`: hands gRPC calls to the service that owns the method.
 //! - `rates`: how often one caller may call.
-//! - `rest`, `stream`: JSON in, gRPC through, JSON out, by the [`transcode`] library.
+//! - `rest`, `streams`: JSON in, gRPC through, JSON out, by the [`transcode`] library.
+//! - `http_body`: content of any type, as a whole, in parts, in pieces and in forms.
+//! - `websocket`: streams for whoever cannot stream by HTTP.
 //! - `deadline`: how long a caller waits, whichever header says so.
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
 //! - `problem`: the one JSON form of every failure.
@@ -25,6 +27,7 @@ mod cors;
 mod deadline;
 mod edge;
 mod health;
+mod http_body;
 mod learn;
 pub mod openapi;
 mod problem;
@@ -32,7 +35,8 @@ mod proxy;
 pub mod rates;
 mod rest;
 mod serving;
-mod stream;
+mod streams;
+mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -117,7 +121,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         rates.forget();
         std::future::ready(Ok::<(), Fault>(()))
     });
-    let edge = edge::Edge::new(&config, Arc::clone(&serving), health.clone())?;
+    let edge = edge::Edge::new(&config, Arc::clone(&serving), health.clone(), &tasks)?;
     if teacher.is_live() {
         let period = config.descriptor_period;
         follow(&tasks, period, Follower { teacher, maker, learned, refused: None, serving });

@@ -139,11 +139,6 @@ pub(crate) fn response(fault: &Fault, request_id: &str) -> Response<Body> {
     tell(fault, &Telling::new(request_id))
 }
 
-/// The body of that response.
-pub(crate) fn json(fault: &Fault, request_id: &str) -> Vec<u8> {
-    body(fault, &Telling::new(request_id))
-}
-
 /// The response that tells a client of a fault, in the form it takes.
 pub(crate) fn tell(fault: &Fault, telling: &Telling<'_>) -> Response<Body> {
     fault.log();
@@ -318,7 +313,8 @@ pub(crate) fn status(fault: &Fault) -> StatusCode {
     }
 }
 
-fn name(code: Code) -> &'static str {
+/// The name of a code, as `google.rpc.Code` spells it.
+pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -36,10 +36,10 @@ mod reply;
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chassis::{Error, Fault};
 use contracts::mesh::v1::ErrorReason;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tonic::body::Body;
@@ -47,19 +47,22 @@ use transcode::{Content as Kind, Match, PrintOptions, RouteError};
 
 use crate::{
     config::Config,
+    http_body::{Form, is_form},
     serving::Serving,
-    stream::{self, Framing},
+    streams,
 };
 pub(crate) use accept::FailureFormat;
-use accept::{Accept, Format};
+use accept::Format;
+pub(crate) use accept::{Accept, not_acceptable};
 pub(crate) use call::FRAME_HEADER_BYTES;
 use call::{Bounds, Crossing};
 use plan::Plan;
 pub(crate) use plan::Plans;
 use prefer::Prefer;
+pub(crate) use profile::PARAMETERS;
 pub(crate) use refusal::Refusal;
-use reply::{Manner, NO_STORE};
-pub(crate) use reply::{broken, failed};
+use reply::Manner;
+pub(crate) use reply::{NO_STORE, broken, failed};
 
 /// What browsers may do with an answer: nothing but give it to the script that
 /// asked (OWASP REST Security Cheat Sheet).
@@ -78,6 +81,7 @@ pub(crate) struct Rest {
     bounds: Bounds,
     crossing: Crossing,
     manner: Manner,
+    pub(crate) streams: streams::Bounds,
 }
 
 /// A request that found its method, and what it wants of it.
@@ -110,6 +114,7 @@ impl Rest {
             },
             crossing,
             manner: Manner { response_bytes_max: config.response_bytes_max, vary },
+            streams: streams::Bounds::from(config),
         })
     }
 
@@ -149,22 +154,18 @@ impl Rest {
         let method = found.method();
         let asked = Asked::new(serving, &found, parts)?;
         if method.is_client_streaming() {
-            let fault = Fault::unimplemented(ErrorReason::MethodUnknown).message(format!(
-                "{} takes a stream of messages: call it by gRPC",
-                method.full_name()
-            ));
-            return Err(fault.into());
+            return self.client_stream(&asked, body, request_id).await;
         }
-        let body = self.body(body).await?;
-        let frame = call::frame(&asked, &body, self.bounds)?;
+        let frame = if is_form(&parts.headers) {
+            let form = Form::read(serving, &found, parts, body, self.streams).await?;
+            form.frame(&found, parts, self.streams)?
+        } else {
+            call::frame(&asked, &self.body(body).await?, self.bounds)?
+        };
         let call = self.call(&asked, call::once(frame))?;
         let response = serving.stack.serve(call).await;
         if method.is_server_streaming() {
-            let framing = Framing::of(parts.headers.get(header::ACCEPT));
-            let binding = found.binding().id();
-            let schema = Arc::clone(&serving.schema);
-            return stream::respond(response, schema, binding, asked.options, framing, request_id)
-                .await;
+            return self.server_stream(&asked, response, request_id).await;
         }
         self.reply(&asked, response).await
     }
@@ -193,6 +194,11 @@ impl Rest {
         call::request(asked, &self.crossing, body)
     }
 
+    /// Copies what the client is shown of metadata.
+    pub(crate) fn carry_out(&self, metadata: &HeaderMap, headers: &mut HeaderMap) {
+        self.crossing.carry_out(metadata, headers);
+    }
+
     /// Turns the answer of a call with one message into that of the request.
     pub(crate) async fn reply(
         &self,
@@ -219,7 +225,7 @@ impl<'r> Asked<'r> {
         let method = found.method();
         let is_message = method.output_content() != Kind::HttpBody && !method.is_server_streaming();
         let format = match is_message {
-            true => Accept::of(&parts.headers).format().ok_or_else(accept::not_acceptable)?,
+            true => Accept::of(&parts.headers).format().ok_or_else(not_acceptable)?,
             false => Format::Json,
         };
         Ok(Self {
@@ -261,25 +267,4 @@ fn without_body(response: &mut Response<Body>) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     *response.body_mut() = Body::empty();
-}
-
-/// Takes the next whole message off the front of what has arrived.
-pub(crate) fn next_message(arrived: &mut BytesMut) -> Option<Bytes> {
-    let length =
-        arrived.get(1..FRAME_HEADER_BYTES).and_then(|length| <[u8; 4]>::try_from(length).ok())?;
-    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
-    if arrived.len() < FRAME_HEADER_BYTES + length {
-        return None;
-    }
-    let mut frame = arrived.split_to(FRAME_HEADER_BYTES + length).freeze();
-    Some(frame.split_off(FRAME_HEADER_BYTES))
-}
-
-/// The answer to a stream, ready to be filled.
-pub(crate) fn streaming(content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::OK;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
-    response
 }

@@ -42,14 +42,18 @@ pub(crate) enum FailureFormat {
 /// How much a client wants each media type that is written here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accept {
-    json: Weight,
-    protobuf: Weight,
+    pub(crate) json: Weight,
+    pub(crate) protobuf: Weight,
     problem: Weight,
+    /// `application/x-ndjson`: streams alone.
+    pub(crate) lines: Weight,
+    /// `text/event-stream`: streams alone.
+    pub(crate) events: Weight,
 }
 
 /// The quality of the most specific range that a media type falls under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Weight {
+pub(crate) struct Weight {
     specificity: Specificity,
     /// In thousandths; 0 is "not at all".
     quality: u16,
@@ -76,11 +80,11 @@ impl Accept {
     /// A client that does not say takes anything.
     const ANYTHING: Self = {
         let any = Weight { specificity: Specificity::Any, quality: 1_000 };
-        Self { json: any, protobuf: any, problem: any }
+        Self { json: any, protobuf: any, problem: any, lines: any, events: any }
     };
     const NOTHING: Self = {
         let none = Weight { specificity: Specificity::None, quality: 0 };
-        Self { json: none, protobuf: none, problem: none }
+        Self { json: none, protobuf: none, problem: none, lines: none, events: none }
     };
 
     /// Reads all `Accept` headers. An empty one says nothing.
@@ -112,13 +116,19 @@ impl Accept {
             }
         };
         let is = |other: &str| name.eq_ignore_ascii_case(other);
-        let Self { json, protobuf, problem } = self;
+        let Self { json, protobuf, problem, lines, events } = self;
         if is("application/json") {
             admit(&mut [json], Specificity::Exact);
         } else if is("*/*") {
-            admit(&mut [json, protobuf, problem], Specificity::Any);
+            admit(&mut [json, protobuf, problem, lines, events], Specificity::Any);
         } else if is("application/*") {
-            admit(&mut [json, protobuf, problem], Specificity::Type);
+            admit(&mut [json, protobuf, problem, lines], Specificity::Type);
+        } else if is("text/*") {
+            admit(&mut [events], Specificity::Type);
+        } else if is("application/x-ndjson") {
+            admit(&mut [lines], Specificity::Exact);
+        } else if is("text/event-stream") {
+            admit(&mut [events], Specificity::Exact);
         } else if is("application/x-protobuf") || is("application/protobuf") {
             admit(&mut [protobuf], Specificity::Exact);
         } else if is("application/problem+json") {
@@ -141,7 +151,7 @@ impl Accept {
     /// How a failure is to be written. It always is: a client that takes nothing
     /// there is gets JSON.
     pub(crate) fn failure_format(self) -> FailureFormat {
-        let Self { json, protobuf, problem } = self;
+        let Self { json, protobuf, problem, .. } = self;
         // It is named beside JSON by those who want it for failures alone.
         if problem.specificity == Specificity::Exact
             && problem.quality > 0
@@ -165,6 +175,16 @@ impl Weight {
         } else if specificity == self.specificity {
             self.quality = self.quality.max(quality);
         }
+    }
+
+    /// In thousandths; 0 is "not at all".
+    pub(crate) fn quality(self) -> u16 {
+        self.quality
+    }
+
+    /// Whether it is asked for by its own name.
+    pub(crate) fn is_named(self) -> bool {
+        self.specificity == Specificity::Exact
     }
 }
 

@@ -6,7 +6,7 @@ use contracts::mesh::v1::ErrorReason;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use http_body_util::Full;
 use tonic::body::Body;
-use transcode::{HeaderBinding, JsonErrorKind, RequestError, RequestOptions};
+use transcode::{Body as Content, HeaderBinding, JsonErrorKind, RequestError, RequestOptions};
 
 use super::{
     Asked, accept,
@@ -14,7 +14,11 @@ use super::{
     profile,
     refusal::Refusal,
 };
-use crate::{config::Config, deadline};
+use crate::{
+    config::Config,
+    deadline,
+    streams::{LAST_EVENT_ID, Resume},
+};
 
 /// The IETF draft's header for what contracts call `request_id` (AIP-155).
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -144,9 +148,11 @@ pub(crate) struct Bounds {
 
 /// The request's message in a gRPC frame.
 pub(crate) fn frame(asked: &Asked<'_>, body: &Bytes, bounds: Bounds) -> Result<Bytes, Refusal> {
-    let Asked { found, parts, prefer, .. } = *asked;
+    let Asked { serving, found, plan, parts, prefer, .. } = *asked;
     let method = found.method();
+    let kind = plan.raw.unwrap_or(method.input_content());
     let headers = &parts.headers;
+    let resume = Resume::of(&serving.schema, method);
     let is_write = matches!(parts.method, Method::PUT | Method::PATCH | Method::DELETE);
     let key = match method.request_id() {
         Some(field) => idempotency_key(headers)?.map(|key| (field, key)),
@@ -160,6 +166,14 @@ pub(crate) fn frame(asked: &Asked<'_>, body: &Bytes, bounds: Bounds) -> Result<B
     let mut bindings = Vec::new();
     if let Some((field, key)) = key {
         bindings.push(HeaderBinding { header: IDEMPOTENCY_KEY, field, value: key });
+    }
+    if let (Some(resume), Some(id)) = (&resume, headers.get(LAST_EVENT_ID)) {
+        let value = id.to_str().map_err(|_| {
+            Fault::invalid_argument(ErrorReason::HeaderInvalid)
+                .message(format!("the header {LAST_EVENT_ID} is not text"))
+                .violation(LAST_EVENT_ID, "must be visible ASCII")
+        })?;
+        bindings.push(HeaderBinding { header: LAST_EVENT_ID, field: &resume.request, value });
     }
     match (&expected, method.etag()) {
         (Expected::Nothing | Expected::Existence, _) => {}
@@ -187,7 +201,11 @@ pub(crate) fn frame(asked: &Asked<'_>, body: &Bytes, bounds: Bounds) -> Result<B
         options.derive_update_mask = true;
         options.mask_covers_body = accept::is_merge_patch(headers);
     }
-    let content = accept::content(headers, body, method.input_content())?;
+    let content = match (accept::content(headers, body, kind), plan.raw) {
+        // Bytes are of any type.
+        (Err(_), Some(_)) => Content::Raw { content_type: "", data: body },
+        (content, _) => content?,
+    };
     let query = parts.uri.query();
     let room = FRAME_HEADER_BYTES + body.len() + query.map_or(0, str::len) + 64;
     let mut frame = Vec::with_capacity(room);

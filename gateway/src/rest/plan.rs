@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use transcode::{Binding, Content, FieldPath, Match, Schema};
 
 use super::{link::Next, profile::Taken};
+use crate::streams::raw_body;
 
 /// RFC 9745.
 pub(crate) const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     /// Which parameters of the edge are the method's own.
     pub(crate) taken: Taken,
     pub(crate) deprecation: Option<HeaderValue>,
+    /// What a body of any content becomes, if it may be one.
+    pub(crate) raw: Option<Content>,
 }
 
 // === impl Plans ===
@@ -83,6 +86,7 @@ impl Plan {
             next: unary.filter(|_| is_read).and_then(|method| Next::of(schema, method)),
             taken: method.map_or_else(Taken::none, |method| Taken::by(schema, method)),
             deprecation: method.filter(|method| method.is_deprecated()).map(|_| LONG_AGO),
+            raw: method.and_then(|method| raw_body(method, binding.body())),
         }
     }
 }

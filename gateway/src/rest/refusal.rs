@@ -76,6 +76,26 @@ impl Refusal {
         Ok(response)
     }
 
+    /// No byte of the range that is asked for is there (RFC 9110, section 15.5.17).
+    #[cold]
+    pub(crate) fn range(total: u64) -> Self {
+        let mut refusal = Self::from(
+            Fault::out_of_range(ErrorReason::HeaderInvalid)
+                .message(format!("the content has {total} bytes, and none of those asked for"))
+                .violation("range", format!("must begin before byte {total}")),
+        );
+        refusal.status = Some(StatusCode::RANGE_NOT_SATISFIABLE);
+        if let Ok(range) = HeaderValue::try_from(format!("bytes */{total}")) {
+            refusal.headers.insert(header::CONTENT_RANGE, range);
+        }
+        refusal
+    }
+
+    /// The fault alone, where there is no response to put headers on.
+    pub(crate) fn into_fault(self) -> Fault {
+        *self.fault
+    }
+
     /// The same with headers of the service's own.
     pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.headers = headers;

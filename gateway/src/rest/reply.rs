@@ -6,7 +6,7 @@ use contracts::mesh::v1::ErrorReason;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use tonic::{Code, Status, body::Body};
-use transcode::{Content as Kind, HttpBody, Raw};
+use transcode::{Content as Kind, Raw};
 
 use super::{
     Asked,
@@ -17,10 +17,10 @@ use super::{
     prefer::{PREFERENCE_APPLIED, Prefer},
     refusal::Refusal,
 };
+use crate::http_body::answer_whole;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
-const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// What no cache may keep: another caller may not see it, or not any more.
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// What the caller's own cache may keep, if it asks each time whether it still holds.
@@ -60,6 +60,10 @@ impl Manner {
             return Err(Refusal::from(fault).with_headers(headers));
         }
         let message = message(&frame)?;
+        if asked.found.method().output_content() == Kind::HttpBody {
+            let message = frame.slice_ref(message);
+            return answer_whole(&head.headers, asked, &message, headers);
+        }
         self.write(asked, headers, &frame, message)
     }
 
@@ -133,10 +137,9 @@ impl Manner {
             return Ok(answer(status, headers, Body::empty()));
         }
 
-        let (content_type, body) = match (found.method().output_content(), asked.format) {
-            (Kind::HttpBody, _) => http_body(message)?,
-            (_, Format::Protobuf) => (PROTOBUF, frame.slice(FRAME_HEADER_BYTES..)),
-            (_, Format::Json) => {
+        let (content_type, body) = match asked.format {
+            Format::Protobuf => (PROTOBUF, frame.slice(FRAME_HEADER_BYTES..)),
+            Format::Json => {
                 let mut out = Vec::with_capacity(message.len() * 2 + 64);
                 serving
                     .schema
@@ -161,17 +164,6 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> 
 fn location(asked: &Asked<'_>, message: &[u8]) -> Option<HeaderValue> {
     let location = asked.serving.schema.location(asked.found.method(), message)?;
     HeaderValue::from_maybe_shared(Bytes::from(location)).ok()
-}
-
-fn http_body(message: &[u8]) -> Result<(HeaderValue, Bytes), Fault> {
-    let body = HttpBody::decode(message).ok_or_else(|| {
-        Fault::internal().because("the service answered an HttpBody that cannot be read")
-    })?;
-    let content_type = HeaderValue::from_str(body.content_type)
-        .ok()
-        .filter(|content_type| !content_type.is_empty())
-        .unwrap_or(OCTETS);
-    Ok((content_type, Bytes::copy_from_slice(body.data)))
 }
 
 // === reading the answer ===

@@ -1,7 +1,11 @@
 //! The gateway before gRPC servers that are not ours: real sockets on both sides.
 #![expect(clippy::unwrap_used, reason = "a test says why it failed")]
+#![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
 mod client;
+mod files;
 mod foreign;
 mod rest;
+mod sockets;
+mod streams;
 mod upstream;
