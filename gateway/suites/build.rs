@@ -3,15 +3,20 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 /// Packages, and the file that holds the services of each.
-const CONTRACTS: [(&str, &str); 2] = [
+const CONTRACTS: [(&str, &str); 3] = [
     ("conformance", "connectrpc/conformance/v1/service.proto"),
     ("interop", "grpc/testing/test.proto"),
+    ("oracle", "oracle/v1/oracle.proto"),
 ];
 /// Messages that a suite speaks to its servers by, beside the services.
 const MESSAGES: [&str; 1] = ["connectrpc/conformance/v1/server_compat.proto"];
 
+/// Where they are: our own `google/api` stands beside the contracts of the mesh.
+const FOLDERS: [&str; 2] = ["proto", "../../proto"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=../../proto/google");
     #[expect(
         clippy::disallowed_methods,
         reason = "cargo speaks to a build script through its environment"
@@ -20,12 +25,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A gateway reads these: each set holds one suite's services and no other's.
     for (name, file) in CONTRACTS {
-        let mut compiler = protox::Compiler::new(["proto"])?;
+        let mut compiler = protox::Compiler::new(FOLDERS)?;
         compiler.include_imports(true).include_source_info(true).open_file(file)?;
         fs::write(out.join(format!("{name}.bin")), compiler.encode_file_descriptor_set())?;
     }
 
-    let mut compiler = protox::Compiler::new(["proto"])?;
+    let mut compiler = protox::Compiler::new(FOLDERS)?;
     compiler.include_imports(true);
     compiler.open_files(CONTRACTS.iter().map(|(_, file)| *file).chain(MESSAGES))?;
     let mut files = compiler.file_descriptor_set();

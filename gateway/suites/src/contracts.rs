@@ -15,3 +15,5 @@ include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 pub const CONFORMANCE: &str = concat!(env!("OUT_DIR"), "/conformance.bin");
 /// The file of the descriptors of `grpc.testing`.
 pub const INTEROP: &str = concat!(env!("OUT_DIR"), "/interop.bin");
+/// The file of the descriptors of `oracle.v1`.
+pub const ORACLE: &str = concat!(env!("OUT_DIR"), "/oracle.bin");

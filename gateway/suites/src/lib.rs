@@ -8,6 +8,7 @@
 //! - [`conformance`]: `connectrpc.conformance.v1`, for connectconformance.
 //! - [`edge`]: the gateway in front of such a port.
 //! - [`interop`]: `grpc.testing`, for the gRPC interop clients.
+//! - [`oracle`]: Envoy and ours, asked the same.
 //! - [`upstream`]: a port that speaks gRPC as any tonic server does.
 //! - [`contracts`]: generated from `proto/`.
 
@@ -15,4 +16,5 @@ pub mod conformance;
 pub mod contracts;
 pub mod edge;
 pub mod interop;
+pub mod oracle;
 pub mod upstream;
