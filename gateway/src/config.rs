@@ -14,8 +14,12 @@ use crate::rates;
 pub struct Config {
     /// Address of the port. Port 0 takes any free one.
     pub listen: String,
-    /// Bytes of a request's body.
+    /// Bytes of a request's body, or of each message of a stream.
     pub body_bytes_max: usize,
+    /// How long a client may take to send a message that is read before its call
+    /// is made.
+    #[serde(with = "chassis::duration")]
+    pub request_timeout: Duration,
     /// Bytes of a request's path and query.
     pub uri_bytes_max: usize,
     /// Bytes of a response that is turned into JSON.
@@ -126,6 +130,7 @@ impl Default for Config {
         Self {
             listen: "0.0.0.0:8080".to_owned(),
             body_bytes_max: 4 << 20,
+            request_timeout: Duration::from_secs(30),
             uri_bytes_max: 8 << 10,
             response_bytes_max: 16 << 20,
             json_depth_max: 64,

@@ -16,20 +16,22 @@ use futures_util::future::BoxFuture;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
-use http_body_util::{BodyStream, Full, StreamBody};
+use http_body_util::Full;
 use ipnet::IpNet;
 use tonic::body::Body;
-use tonic_web::GrpcWebLayer;
-use tower_layer::Layer as _;
 use tower_service::Service;
 
 use crate::{
     config::Config,
+    connect::{self, Connect},
     cors::Cors,
+    grpc::{self, Grpc},
     health::Aggregate,
+    linger::lingering,
     problem,
     rest::Rest,
     serving::Serving,
+    web::{self, Web},
     websocket::{self, Sockets},
 };
 
@@ -46,6 +48,9 @@ pub(crate) struct Edge(Arc<Inner>);
 
 struct Inner {
     serving: Arc<ArcSwap<Serving>>,
+    grpc: Grpc,
+    web: Web,
+    connect: Connect,
     rest: Rest,
     sockets: Sockets,
     cors: Cors,
@@ -77,6 +82,9 @@ impl Edge {
         tasks: &Tasks,
     ) -> Result<Self, Error> {
         Ok(Self(Arc::new(Inner {
+            grpc: Grpc::new(config),
+            web: Web::new(config),
+            connect: Connect::new(config),
             rest: Rest::new(config)?,
             sockets: Sockets::new(config, tasks.clone()),
             cors: Cors::new(&config.cors_origins)?,
@@ -112,6 +120,9 @@ impl Inner {
             return preflight;
         }
         let started = Instant::now();
+        if request.version() < Version::HTTP_2 {
+            request = request.map(lingering);
+        }
         let serving = self.serving.load_full();
         self.find_client(&mut request);
         let origin = request.headers().get(header::ORIGIN).cloned();
@@ -122,16 +133,8 @@ impl Inner {
         };
         let speech = speech(&request);
         let mut response = match speech {
-            Speech::Grpc => serving.stack.serve(request).await,
-            Speech::GrpcWeb => {
-                // Frames in base64 get shorter on the way, but the translation says
-                // the length that came in, and a length that is wrong breaks the
-                // call to the service.
-                let request = request.map(|body| Body::new(StreamBody::new(BodyStream::new(body))));
-                let mut web = GrpcWebLayer::new().layer(serving.stack.clone());
-                let Ok(response) = web.call(request).await;
-                response
-            }
+            Speech::Grpc => self.grpc.answer(&serving, request).await,
+            Speech::GrpcWeb => self.web.answer(&serving, request).await,
             Speech::Http => self.http(&serving, request, &request_id).await,
         };
         let headers = response.headers_mut();
@@ -203,6 +206,7 @@ impl Inner {
             }
             ("/readyz", true) => self.readiness(),
             ("/openapi.json", true) => json(StatusCode::OK, serving.openapi.clone()),
+            _ if connect::is_spoken(&request) => self.connect.answer(serving, request).await,
             _ => self.rest.answer(serving, request, request_id).await,
         }
     }
@@ -231,16 +235,13 @@ impl std::fmt::Debug for Edge {
 }
 
 fn speech<B>(request: &Request<B>) -> Speech {
-    let content_type =
-        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    match content_type {
-        Some(kind) if kind.starts_with("application/grpc-web") => Speech::GrpcWeb,
-        Some(kind)
-            if kind.starts_with("application/grpc") && request.version() == Version::HTTP_2 =>
-        {
-            Speech::Grpc
-        }
-        _ => Speech::Http,
+    let kind = grpc::media_type(request.headers());
+    if grpc::after(kind, web::MEDIA_TYPE).is_some() {
+        Speech::GrpcWeb
+    } else if grpc::after(kind, grpc::MEDIA_TYPE).is_some() {
+        Speech::Grpc
+    } else {
+        Speech::Http
     }
 }
 

@@ -1,5 +1,5 @@
 //! The edge of the mesh: one port on which every RPC of every service answers
-//! over gRPC, gRPC-Web and REST.
+//! over gRPC, gRPC-Web, Connect and REST.
 //!
 //! The gateway knows the services by their descriptors alone. It holds no state
 //! and no business rule, and no line of it names a service.
@@ -15,20 +15,27 @@
 //! - `http_body`: content of any type, as a whole, in parts, in pieces and in forms.
 //! - `websocket`: streams for whoever cannot stream by HTTP.
 //! - `deadline`: how long a caller waits, whichever header says so.
+//! - `grpc`, `web`, `connect`: the protocols of calls, which differ in their heads
+//!   and ends; `frame`: the messages between, as bytes; `metadata`: the headers.
+//! - `linger`: bodies that nobody wants any more.
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
 //! - `problem`: the one JSON form of every failure.
 //! - `health`: what the services say of themselves.
 //! - `openapi`: the description of it all, from the same descriptors.
 
-#[expect(dead_code, reason = "the translators that compress stand on it next")]
 mod compression;
 pub mod config;
+mod connect;
 mod cors;
 mod deadline;
 mod edge;
+mod frame;
+mod grpc;
 mod health;
 mod http_body;
 mod learn;
+mod linger;
+mod metadata;
 pub mod openapi;
 mod problem;
 mod proxy;
@@ -36,6 +43,7 @@ pub mod rates;
 mod rest;
 mod serving;
 mod streams;
+mod web;
 mod websocket;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -295,7 +295,12 @@ pub(crate) fn status(fault: &Fault) -> StatusCode {
     if let Some((_, status)) = edge.iter().find(|(reason, _)| fault.is(*reason)) {
         return *status;
     }
-    match fault.code() {
+    status_of(fault.code())
+}
+
+/// The HTTP status that `google.rpc.Code` documents for a code.
+pub(crate) fn status_of(code: Code) -> StatusCode {
+    match code {
         Code::Ok => StatusCode::OK,
         Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {

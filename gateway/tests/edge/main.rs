@@ -4,8 +4,12 @@
 
 mod client;
 mod files;
+mod connect;
 mod foreign;
+mod grpc;
 mod rest;
 mod sockets;
 mod streams;
 mod upstream;
+mod web;
+mod wire;

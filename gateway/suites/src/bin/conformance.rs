@@ -27,6 +27,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         service = service.accept_compressed(encoding).send_compressed(encoding);
     }
+    // What is compressed passes the gateway as it is: how long it is really, the
+    // service finds out.
+    if let (false, Ok(limit @ 1..)) = (is_direct, usize::try_from(wanted.message_receive_limit)) {
+        service = service.max_decoding_message_size(limit);
+    }
     let upstream = Upstream::start(service).await?;
     let mut address = upstream.address();
     if !is_direct {
