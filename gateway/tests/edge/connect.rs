@@ -72,7 +72,7 @@ async fn one_message_each_way_in_either_codec() {
         assert!(
             title.contains("x-custom=1\n") && title.contains("content-type=application/grpc\n")
         );
-        for own in ["x-mercat", "grpc-encoding", "connect-", "content-length"] {
+        for own in ["x-mercat", "grpc-encoding", "connect-"] {
             assert!(!title.contains(own), "{title}");
         }
     }
@@ -163,8 +163,6 @@ async fn messages_are_compressed_as_the_client_says_and_takes() {
     assert_eq!(book(&gunzip(&all[0].1))["name"], json!(long));
     assert_eq!(book(&all[1].1)["name"], "short");
 
-    let bomb = gzip(&vec![0; 10 << 20]);
-    assert!(bomb.len() < 20_000 * 3);
     for (path, headers, body) in [
         (LEND, vec![PROTO, ("content-encoding", "gzip")], gzip(&vec![0; 100_000])),
         (LEND, vec![PROTO], vec![0; 20_001]),
