@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
 mod client;
-mod files;
 mod connect;
+mod files;
 mod foreign;
 mod grpc;
 mod rest;
