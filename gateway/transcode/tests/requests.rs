@@ -511,3 +511,32 @@ fn a_field_as_text_is_what_a_parameter_takes() {
     let parts = [0x2a, 3, 0x0a, 1, b'a', 0x2a, 0, 0x70, 1];
     assert_eq!(schema().field_text(&path("filter.colour"), &parts).as_deref(), Some("a"));
 }
+
+#[test]
+fn a_merge_patch_means_all_that_it_names() {
+    let patch = |query: &str, body: &str| {
+        let mut options = RequestOptions::default();
+        options.derive_update_mask = true;
+        options.mask_covers_body = true;
+        let target = format!("/v1/things/x{query}");
+        with("PATCH", &target, Body::Json(body.as_bytes()), &options)
+            .map(|request| request["updateMask"].as_str().unwrap_or_default().to_owned())
+            .map_err(|error| error.to_string())
+    };
+    let both = r#"{"title": null, "price": {"minor": "1"}}"#;
+    assert_eq!(patch("", both).unwrap(), "title,price.minor");
+    assert_eq!(patch("?updateMask=price,title,tags", both).unwrap(), "price,title,tags");
+    assert_eq!(patch("?updateMask=*", both).unwrap(), "*");
+    assert_eq!(patch("?updateMask=title", "").unwrap(), "title");
+    for (query, missing) in [
+        ("?updateMask=title", "`price.minor`"),
+        ("?updateMask=title,price.currency", "`price.minor`"),
+        ("?updateMask=titles,price", "`title`"),
+    ] {
+        let error = patch(query, both).unwrap_err();
+        assert!(error.contains("update_mask") && error.contains(missing), "{query}: {error}");
+    }
+    // A message that is taken away is more than one of its fields.
+    let error = patch("?updateMask=price.minor", r#"{"price": null}"#).unwrap_err();
+    assert!(error.contains("`price`"), "{error}");
+}
