@@ -99,6 +99,7 @@ pub fn schema(contract: &Contract) -> Result<Schema, Error> {
 /// that its settings name.
 pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
     let config: Config = settings.table(NAME)?;
+    settings.channel.check()?;
     let tasks = Tasks::new(NAME);
     let teacher = Teacher::new(&config, host)?;
     let keys = keys(&config, host)?;
@@ -114,6 +115,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         host: host.clone(),
         limits,
         addresses,
+        channel: settings.channel.clone(),
         keys: keys.clone(),
         health: health.clone(),
         rates: Arc::clone(&rates),

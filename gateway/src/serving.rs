@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use chassis::{
-    Contract, Error, Keys, Peers, Routes,
+    Contract, Error, Keys, Peers, Routes, channel,
     guard::Guard,
     serve::{Limits, Stack, reflection},
     service::{Host, public_keys},
@@ -34,6 +34,8 @@ pub(crate) struct Maker {
     pub(crate) limits: Limits,
     /// Where each service or upstream is, by name.
     pub(crate) addresses: BTreeMap<String, String>,
+    /// The bounds of calls to them.
+    pub(crate) channel: channel::Config,
     pub(crate) keys: Keys,
     pub(crate) health: Aggregate,
     pub(crate) rates: Arc<Rates>,
@@ -45,11 +47,12 @@ impl Maker {
     /// The way to the services of a contract.
     pub(crate) fn peers(&self, contract: &Arc<Contract>) -> Peers {
         // The edge has no identity of its own in the mesh: it acts for its callers.
-        Peers::new(
+        Peers::with_config(
             Arc::clone(contract),
             self.host.telemetry.service(crate::NAME),
             self.host.switchboard.clone(),
             self.addresses.clone(),
+            self.channel.clone(),
             Arc::new(|| None),
         )
     }

@@ -237,11 +237,13 @@ pub async fn start<S: Service>(host: &Host, settings: &Settings) -> Result<Runni
         .map_err(|source| Error::Store { service: S::NAME, source })?;
     let keys = Keys::new(S::NAME, host.mesh_key.clone(), host.clock.clone(), &host.trusted);
     let own_token = keys.clone();
-    let peers = Peers::new(
+    settings.channel.check()?;
+    let peers = Peers::with_config(
         host.contract.clone(),
         telemetry.clone(),
         host.switchboard.clone(),
         settings.peers.clone(),
+        settings.channel.clone(),
         Arc::new(move || own_token.own_token()),
     );
     let context = Context {

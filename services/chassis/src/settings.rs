@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{keys, listen, serve, store, telemetry};
+use crate::{channel, keys, listen, serve, store, telemetry};
 
 /// The prefix of environment variables that are settings.
 pub const ENVIRONMENT_PREFIX: &str = "MERCAT";
@@ -53,6 +53,8 @@ pub struct Settings {
     pub listen: Listen,
     /// `[connections]`: the bounds of every port.
     pub connections: listen::Config,
+    /// `[channel]`: the bounds of calls to peers.
+    pub channel: channel::Config,
     /// `[limits]`: the bounds of the calls in flight.
     pub limits: serve::Limits,
     /// `[database]`
@@ -140,6 +142,7 @@ impl Settings {
         let settings = Self {
             listen: read.table("listen"),
             connections: read.table("connections"),
+            channel: read.table("channel"),
             limits: read.table("limits"),
             database: read.table("database"),
             telemetry: read.table("telemetry"),
@@ -183,6 +186,7 @@ impl Settings {
         let tables = [
             ("listen", to_value(&self.listen)),
             ("connections", to_value(&self.connections)),
+            ("channel", to_value(&self.channel)),
             ("limits", to_value(&self.limits)),
             ("database", to_value(&self.database)),
             ("telemetry", to_value(&self.telemetry)),

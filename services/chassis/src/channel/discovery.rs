@@ -11,12 +11,18 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::uri::{Authority, Uri};
+use http::uri::Uri;
 use hyper::rt::Executor as _;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::ServerName;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Config, breaker::Breaker, endpoint::Endpoint};
+use super::{
+    Config,
+    breaker::Breaker,
+    endpoint::{Endpoint, Target},
+    tls::Trust,
+};
 use crate::telemetry::Telemetry;
 
 /// The port of a service that is known by its name only.
@@ -41,7 +47,7 @@ pub struct AddressError {
 struct Site {
     host: Host,
     port: u16,
-    authority: Authority,
+    target: Target,
 }
 
 #[derive(Debug, Clone)]
@@ -61,10 +67,12 @@ pub(super) struct Directory {
     is_static: bool,
     peer: String,
     config: Config,
+    trust: Arc<Trust>,
     telemetry: Telemetry,
 }
 
-/// Reads `http://host:port`, or several of these with commas between.
+/// Reads `http://host:port` or `https://host:port`, or several of these with
+/// commas between.
 fn sites(peer: &str, addresses: &str) -> Result<Vec<Site>, AddressError> {
     addresses.split(',').map(|address| Site::parse(peer, address.trim())).collect()
 }
@@ -81,13 +89,11 @@ impl Site {
         let wrong = |why| AddressError { peer: peer.to_owned(), address: address.to_owned(), why };
         let uri: Uri =
             address.parse().map_err(|_| wrong("it is no URL; write http://host:port"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(wrong("TLS between services is not available; write http://host:port"));
-            }
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(wrong("it has no scheme; write http://host:port")),
-        }
+        };
         if !matches!(uri.path(), "" | "/") {
             return Err(wrong("it has a path, and gRPC has its own"));
         }
@@ -100,7 +106,14 @@ impl Site {
             Err(_) if text == "localhost" => Host::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Err(_) => Host::Name(text.to_owned()),
         };
-        Ok(Self { host, port, authority: authority.clone() })
+        let name = match is_secure {
+            true => Some(
+                ServerName::try_from(text.to_owned())
+                    .map_err(|_| wrong("its host is no name that a certificate can have"))?,
+            ),
+            false => None,
+        };
+        Ok(Self { host, port, target: Target { authority: authority.clone(), name } })
     }
 }
 
@@ -111,6 +124,7 @@ impl Directory {
         peer: &str,
         addresses: Option<&str>,
         config: Config,
+        trust: Arc<Trust>,
         telemetry: Telemetry,
     ) -> Result<Self, AddressError> {
         let by_name = format!("http://{peer}:{PORT_DEFAULT}");
@@ -124,11 +138,12 @@ impl Directory {
             is_static,
             peer: peer.to_owned(),
             config,
+            trust,
             telemetry,
         };
         if is_static {
             let found = directory.sites.iter().filter_map(|site| match site.host {
-                Host::Ip(ip) => Some((SocketAddr::new(ip, site.port), site.authority.clone())),
+                Host::Ip(ip) => Some((SocketAddr::new(ip, site.port), site.target.clone())),
                 Host::Name(_) => None,
             });
             directory.adopt(found.collect());
@@ -182,13 +197,11 @@ impl Directory {
         let mut failure = None;
         for site in &self.sites {
             match &site.host {
-                Host::Ip(ip) => {
-                    found.push((SocketAddr::new(*ip, site.port), site.authority.clone()))
-                }
+                Host::Ip(ip) => found.push((SocketAddr::new(*ip, site.port), site.target.clone())),
                 Host::Name(name) => match tokio::net::lookup_host((name.as_str(), site.port)).await
                 {
                     Ok(addresses) => {
-                        found.extend(addresses.map(|address| (address, site.authority.clone())))
+                        found.extend(addresses.map(|address| (address, site.target.clone())))
                     }
                     Err(error) => {
                         failure =
@@ -206,7 +219,7 @@ impl Directory {
         if failure.is_some() {
             // One of several names failed: its instances may still be there.
             let known = self.endpoints.load();
-            found.extend(known.iter().map(|known| (known.address(), known.authority().clone())));
+            found.extend(known.iter().map(|known| (known.address(), known.target().clone())));
         }
         *resolved = Some((Instant::now(), None));
         self.adopt(found);
@@ -215,11 +228,11 @@ impl Directory {
 
     /// Makes the found addresses the instances; those known before keep their
     /// connections and what was learnt of them.
-    fn adopt(&self, mut found: Vec<(SocketAddr, Authority)>) {
+    fn adopt(&self, mut found: Vec<(SocketAddr, Target)>) {
         found.sort_by_key(|(address, _)| *address);
         found.dedup_by_key(|(address, _)| *address);
         let known = self.endpoints.load();
-        let endpoints = found.into_iter().map(|(address, authority)| {
+        let endpoints = found.into_iter().map(|(address, target)| {
             match known.iter().find(|endpoint| endpoint.address() == address) {
                 Some(endpoint) => Arc::clone(endpoint),
                 None => {
@@ -234,7 +247,8 @@ impl Directory {
                         self.config.breaker_open_for_max,
                         gauge,
                     );
-                    Arc::new(Endpoint::new(address, authority, &self.config, breaker))
+                    let trust = Arc::clone(&self.trust);
+                    Arc::new(Endpoint::new(address, target, trust, &self.config, breaker))
                 }
             }
         });
@@ -259,7 +273,8 @@ mod tests {
     fn addresses_that_cannot_be_used_say_why() {
         for (address, why) in [
             ("inventory:50051", "no scheme"),
-            ("https://inventory:50051", "TLS"),
+            ("https://inventory_1:50051", "certificate"),
+            ("ftp://inventory:50051", "no scheme"),
             ("http://inventory:50051/v1", "path"),
             ("", "no URL"),
         ] {
@@ -267,6 +282,15 @@ mod tests {
             assert!(error.to_string().contains(why), "{address}: {error}");
         }
         assert_eq!(Site::parse("inventory", "http://inventory").unwrap().port, PORT_DEFAULT);
+        let named = |address| Site::parse("inventory", address).unwrap().target.name;
+        assert_eq!(named("http://inventory"), None);
+        for (address, name) in [
+            ("https://inventory:1", "inventory"),
+            ("https://localhost:1", "localhost"),
+            ("https://[::1]:1", "::1"),
+        ] {
+            assert_eq!(named(address), Some(ServerName::try_from(name).unwrap()));
+        }
         assert!(matches!(
             Site::parse("inventory", "http://[::1]:1").unwrap().host,
             Host::Ip(IpAddr::V6(_))

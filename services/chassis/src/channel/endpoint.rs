@@ -18,6 +18,7 @@ use http::{
 };
 use hyper::{body::Incoming, client::conn::http2, rt::Executor as _};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     sync::watch,
@@ -25,8 +26,8 @@ use tokio::{
 };
 use tonic::body::Body;
 
-use super::{Config, breaker::Breaker, load::Load};
-use crate::random;
+use super::{Config, breaker::Breaker, load::Load, tls::Trust};
+use crate::{random, tls::Stream};
 
 /// How far reconnects are spread.
 const SPREAD_PERCENT: u32 = 30;
@@ -37,10 +38,19 @@ type Sender = http2::SendRequest<Body>;
 /// `None` while the connect is under way.
 type Connected = watch::Receiver<Option<Result<(), Arc<str>>>>;
 
+/// What a peer is called, and whether it must prove it.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) authority: Authority,
+    /// The name in its certificate; none for plain text.
+    pub(super) name: Option<ServerName<'static>>,
+}
+
 /// One instance of a peer.
 pub(super) struct Endpoint {
     address: SocketAddr,
-    authority: Authority,
+    target: Target,
+    trust: Arc<Trust>,
     connections: Vec<Connection>,
     next: AtomicUsize,
     pub(super) breaker: Breaker,
@@ -80,7 +90,8 @@ pub(super) struct Broken {
 impl Endpoint {
     pub(super) fn new(
         address: SocketAddr,
-        authority: Authority,
+        target: Target,
+        trust: Arc<Trust>,
         config: &Config,
         breaker: Breaker,
     ) -> Self {
@@ -88,7 +99,8 @@ impl Endpoint {
             (0..config.connections_per_endpoint.max(1)).map(|_| Connection::new()).collect();
         Self {
             address,
-            authority,
+            target,
+            trust,
             connections,
             next: AtomicUsize::new(0),
             breaker,
@@ -100,8 +112,8 @@ impl Endpoint {
         self.address
     }
 
-    pub(super) fn authority(&self) -> &Authority {
-        &self.authority
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -141,8 +153,9 @@ impl Endpoint {
     /// Gives the request the absolute target that HTTP/2 wants.
     fn address_it(&self, request: &mut Request<Body>) {
         let mut target = http::uri::Parts::default();
-        target.scheme = Some(Scheme::HTTP);
-        target.authority = Some(self.authority.clone());
+        let is_secure = self.target.name.is_some();
+        target.scheme = Some(if is_secure { Scheme::HTTPS } else { Scheme::HTTP });
+        target.authority = Some(self.target.authority.clone());
         target.path_and_query = Some(
             request
                 .uri()
@@ -159,7 +172,7 @@ impl Endpoint {
     async fn sender(&self, config: &Config) -> Result<Arc<Sender>, Arc<str>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.connections.len();
-        let mut wanted = None;
+        let mut wanted: Option<&Connection> = None;
         for turn in 0..count {
             let Some(connection) = self.connections.get((first.wrapping_add(turn)) % count) else {
                 continue;
@@ -167,14 +180,14 @@ impl Endpoint {
             if let Some(sender) = connection.usable() {
                 if let Some(missing) = wanted {
                     // Go on with this one, and get that one back meanwhile.
-                    let _later = Connection::connect(missing, self.address, config);
+                    let _later = missing.connect(self, config);
                 }
                 return Ok(sender);
             }
             wanted.get_or_insert(connection);
         }
         let connection = wanted.ok_or("there is no connection")?;
-        let mut connected = connection.connect(self.address, config)?;
+        let mut connected = connection.connect(self, config)?;
         let outcome = match connected.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_closed) => None,
@@ -215,7 +228,7 @@ impl Connection {
     }
 
     /// Begins to connect unless somebody is at it, or it failed just now.
-    fn connect(&self, address: SocketAddr, config: &Config) -> Result<Connected, Arc<str>> {
+    fn connect(&self, to: &Endpoint, config: &Config) -> Result<Connected, Arc<str>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let times = match &*state {
             State::Connecting(connected)
@@ -235,9 +248,11 @@ impl Connection {
         drop(state);
         let (sender, state, config) =
             (Arc::clone(&self.sender), Arc::clone(&self.state), config.clone());
+        let address = to.address;
+        let security = to.target.name.clone().map(|name| (name, Arc::clone(&to.trust)));
         // A task of its own: it must not end with the call that wanted it first.
         TokioExecutor::new().execute(async move {
-            let outcome = match establish(address, &config).await {
+            let outcome = match establish(address, security, &config).await {
                 Ok(made) => {
                     sender.store(Some(Arc::new(made)));
                     Ok(())
@@ -262,12 +277,20 @@ impl Connection {
     }
 }
 
-async fn establish(address: SocketAddr, config: &Config) -> Result<Sender, Arc<str>> {
+async fn establish(
+    address: SocketAddr,
+    security: Option<(ServerName<'static>, Arc<Trust>)>,
+    config: &Config,
+) -> Result<Sender, Arc<str>> {
     let connect = async {
         let stream = TcpStream::connect(address)
             .await
             .map_err(|error| chain("it cannot be reached", &error))?;
         stream.set_nodelay(true).map_err(|error| chain("it cannot be reached", &error))?;
+        let stream = match security {
+            None => stream.into(),
+            Some((name, trust)) => trust.connect(stream, name).await.map_err(Arc::<str>::from)?,
+        };
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(config.stream_window)
@@ -278,7 +301,7 @@ async fn establish(address: SocketAddr, config: &Config) -> Result<Sender, Arc<s
             // Calls that run out of time reset their streams. That is no fault of
             // the connection, and must not end it for the other calls on it.
             .max_local_error_reset_streams(config.max_local_error_reset_streams)
-            .handshake(TokioIo::new(stream))
+            .handshake::<_, Body>(TokioIo::<Stream>::new(stream))
             .await
             .map_err(|error| chain("it does not speak HTTP/2", &error))
     };

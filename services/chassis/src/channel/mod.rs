@@ -18,6 +18,7 @@ mod made;
 mod peer;
 mod replay;
 mod switchboard;
+mod tls;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,8 +39,10 @@ use tower_service::Service;
 pub use discovery::{AddressError, PORT_DEFAULT};
 use peer::Peer;
 pub use switchboard::Switchboard;
+pub use tls::Tls;
+use tls::Trust;
 
-use crate::{Contract, telemetry::Telemetry};
+use crate::{Contract, settings::SettingsError, telemetry::Telemetry};
 
 /// The header that carries the identity of the calling service.
 pub const SERVICE_IDENTITY: HeaderName = HeaderName::from_static("x-mercat-service");
@@ -98,6 +101,8 @@ pub struct Config {
     /// How long they do at most.
     #[serde(with = "crate::duration")]
     pub breaker_open_for_max: Duration,
+    /// `[channel.tls]`: how peers at `https://` addresses are believed.
+    pub tls: Tls,
 }
 
 /// How a service proves who it is, if it can: the value of [`SERVICE_IDENTITY`].
@@ -113,6 +118,7 @@ struct Shared {
     switchboard: Switchboard,
     addresses: BTreeMap<String, String>,
     config: Config,
+    trust: Arc<Trust>,
     credential: Credential,
     known: Mutex<HashMap<String, Arc<Peer>>>,
 }
@@ -149,7 +155,15 @@ impl Default for Config {
             breaker_failures: 5,
             breaker_open_for: Duration::from_millis(500),
             breaker_open_for_max: Duration::from_secs(5),
+            tls: Tls::default(),
         }
+    }
+}
+
+impl Config {
+    /// Refuses certificates that cannot be used, before anybody calls.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        self.tls.check()
     }
 }
 
@@ -159,8 +173,9 @@ impl Peers {
     /// The peers of the service that this telemetry belongs to, with the usual
     /// bounds.
     ///
-    /// An address is `http://host:port`, or several with commas between; a host
-    /// that is a name stands for everything it resolves to. Peers without an
+    /// An address is `http://host:port` or `https://host:port`, or several with
+    /// commas between; a host that is a name stands for everything it resolves to,
+    /// and is the name that its certificate must have. Peers without an
     /// address are looked up by their name, on port [`PORT_DEFAULT`].
     pub fn new(
         contract: Arc<Contract>,
@@ -189,12 +204,14 @@ impl Peers {
         credential: Credential,
     ) -> Self {
         let known = Mutex::default();
+        let trust = Arc::new(Trust::new(&config.tls));
         Self(Arc::new(Shared {
             telemetry,
             contract,
             switchboard,
             addresses,
             config,
+            trust,
             credential,
             known,
         }))
@@ -231,6 +248,7 @@ impl Shared {
             self.switchboard.clone(),
             self.addresses.get(name).map(String::as_str),
             self.config.clone(),
+            Arc::clone(&self.trust),
             Arc::clone(&self.credential),
         )
     }
@@ -255,6 +273,7 @@ impl Channel {
             Switchboard::new(),
             Some(&format!("http://{address}")),
             Config::default(),
+            Arc::new(Trust::new(&Tls::default())),
             Arc::new(|| None),
         )))
     }

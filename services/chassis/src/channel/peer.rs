@@ -23,6 +23,7 @@ use super::{
     endpoint::Endpoint,
     made::{Made, Method, Sent},
     replay::{self, Read},
+    tls::Trust,
 };
 use crate::{
     Contract, Fault, call, random,
@@ -70,6 +71,7 @@ impl Peer {
         switchboard: Switchboard,
         addresses: Option<&str>,
         config: Config,
+        trust: Arc<Trust>,
         credential: Credential,
     ) -> Self {
         let (service, metrics) = (telemetry.service().to_owned(), telemetry.metrics().clone());
@@ -93,7 +95,7 @@ impl Peer {
             is_response_unary: false,
             metrics: metrics.client_method(&service, "/unknown/unknown"),
         });
-        let directory = Directory::new(name, addresses, config.clone(), telemetry.clone());
+        let directory = Directory::new(name, addresses, config.clone(), trust, telemetry.clone());
         Self {
             name: Arc::from(name),
             methods,

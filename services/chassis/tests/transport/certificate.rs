@@ -9,12 +9,12 @@ use std::{
 use chassis::listen::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     version::TLS12,
 };
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 /// An authority in a folder of its own.
 pub(crate) struct Authority {
@@ -63,6 +63,23 @@ impl Authority {
         std::fs::write(&certificate, &identity.certificate).unwrap();
         std::fs::write(&key, &identity.key).unwrap();
         Tls::new(certificate, key)
+    }
+
+    /// Shows a certificate and agrees on no protocol.
+    pub(crate) fn acceptor(&self, tls: &Tls) -> TlsAcceptor {
+        let chain = CertificateDer::pem_file_iter(&tls.certificate_file)
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let key = PrivateKeyDer::from_pem_file(&tls.key_file).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// Believes in this authority, offers these protocols, and proves itself by

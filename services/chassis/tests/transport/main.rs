@@ -13,6 +13,7 @@ mod channel;
 mod floods;
 mod listen;
 mod probe;
+mod secure;
 mod serve;
 mod slow;
 mod telemetry;
