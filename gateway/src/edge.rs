@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     connect::{self, Connect},
     cors::Cors,
+    docs,
     grpc::{self, Grpc},
     health::Aggregate,
     linger::lingering,
@@ -205,7 +206,13 @@ impl Inner {
                 json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"alive\"}"))
             }
             ("/readyz", true) => self.readiness(),
-            ("/openapi.json", true) => json(StatusCode::OK, serving.openapi.clone()),
+            ("/openapi.json", true) => serving.document.answer(request.headers()),
+            (path, true) if path.starts_with("/docs") => {
+                match docs::answer(path, request.headers()) {
+                    Some(page) => page,
+                    None => self.rest.answer(serving, request, request_id).await,
+                }
+            }
             _ if connect::is_spoken(&request) => self.connect.answer(serving, request).await,
             _ => self.rest.answer(serving, request, request_id).await,
         }

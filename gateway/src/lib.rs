@@ -21,13 +21,15 @@
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
 //! - `problem`: the one JSON form of every failure.
 //! - `health`: what the services say of themselves.
-//! - `openapi`: the description of it all, from the same descriptors.
+//! - [`openapi`]: the description of it all, from the same descriptors.
+//! - `docs`: the pages that show it.
 
 mod compression;
 pub mod config;
 mod connect;
 mod cors;
 mod deadline;
+mod docs;
 mod edge;
 mod frame;
 mod grpc;

@@ -1,244 +1,334 @@
 //! The description of the edge as OpenAPI 3.1, made from the contracts: paths
 //! from the http rules, texts from the comments, limits from the validation
 //! rules, security from the access rules.
+//!
+//! Contracts without any of those are described too: a method without an http
+//! rule by `POST /pkg.Service/Method`, which every method answers to.
 
+mod answer;
+mod example;
+mod known;
+mod operation;
+mod parameter;
+mod path;
+mod pattern;
+mod rule;
 mod schema;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashMap};
 
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+use chassis::Contract;
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
-use transcode::{Binding, BodyRule, Method, Schema};
+use transcode::{Binding, Method, Schema};
 
+use crate::{config::Config, rest::Plans};
+use operation::{Facts, Named};
+use path::Path;
 use schema::Schemas;
 
+/// Where the bindings of any HTTP method stand: OpenAPI has no word for them.
+const ANY_METHOD: [&str; 5] = ["get", "put", "post", "delete", "patch"];
+/// The HTTP methods that OpenAPI 3.1 has a place for.
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// What bounds a value that the contracts do not bound.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a path and a query.
+    pub uri_bytes: u64,
+    /// Bytes of a body.
+    pub request_bytes: u64,
+    /// Bytes of an answer.
+    pub response_bytes: u64,
+}
+
+/// What the contracts are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title {
+    /// Of the document.
+    pub title: String,
+    /// Of the contracts.
+    pub version: String,
+    /// An SPDX identifier, if it is known.
+    pub license: Option<String>,
+}
+
 /// The document.
-pub fn document(schema: &Schema) -> Value {
-    let mut schemas = Schemas::default();
-    let mut paths: Map<String, Value> = Map::new();
-    let mut tags = BTreeSet::new();
-    for method in schema.methods() {
-        let ids = method.bindings();
-        for (position, id) in ids.iter().enumerate() {
+pub fn document(contract: &Contract, schema: &Schema, title: &Title, limits: Limits) -> Value {
+    let mut document = Document {
+        schemas: Schemas::new(schema.pool(), limits),
+        examples: Map::new(),
+        paths: Map::new(),
+        shapes: HashMap::new(),
+        names: HashMap::new(),
+        plans: Plans::new(schema),
+    };
+    let exposed: Vec<&Method> =
+        schema.methods().iter().filter(|method| is_shown(contract, method)).collect();
+    let services: BTreeMap<String, String> = short_names(&exposed);
+    for method in &exposed {
+        document.schemas.note(&method.descriptor().input(), &method.descriptor().output());
+    }
+    for method in &exposed {
+        document.method(contract, schema, method, &services);
+    }
+    document.finish(schema, services, title)
+}
+
+struct Document {
+    schemas: Schemas,
+    examples: Map<String, Value>,
+    paths: Map<String, Value>,
+    /// The first path of each shape.
+    shapes: HashMap<String, Path>,
+    /// Operation ids that are taken.
+    names: HashMap<String, usize>,
+    /// What is known of the bindings' answers.
+    plans: Plans,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// Those of the edge.
+    pub fn of(config: &Config) -> Self {
+        let bytes = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
+        Self {
+            uri_bytes: bytes(config.uri_bytes_max),
+            request_bytes: bytes(config.body_bytes_max),
+            response_bytes: bytes(config.response_bytes_max),
+        }
+    }
+}
+
+// === impl Title ===
+
+impl Title {
+    /// Of the contracts of this build.
+    pub fn embedded() -> Self {
+        Self {
+            title: "Mercat".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            license: Some(env!("CARGO_PKG_LICENSE").to_owned()),
+        }
+    }
+
+    /// Of contracts that are somebody else's: what their packages have in common,
+    /// `acme.weather.v1` as "acme.weather" in version "v1".
+    pub fn foreign(contract: &Contract) -> Self {
+        let mut packages: Vec<String> = contract
+            .methods()
+            .filter(|method| method.service_name().is_some())
+            .map(|method| method.descriptor().parent_service().package_name().to_owned())
+            .collect();
+        packages.sort();
+        packages.dedup();
+        let mut versions: Vec<&str> =
+            packages.iter().filter_map(|package| version(package)).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        let version = if versions.is_empty() { "0".to_owned() } else { versions.join(", ") };
+        let mut common: Option<Vec<&str>> = None;
+        for package in &packages {
+            let parts = package.split('.').filter(|part| !is_version(part)).collect::<Vec<_>>();
+            let shared = match common {
+                None => parts,
+                Some(before) => before
+                    .into_iter()
+                    .zip(parts)
+                    .take_while(|(a, b)| a == b)
+                    .map(|(part, _)| part)
+                    .collect(),
+            };
+            common = Some(shared);
+        }
+        let title = match common.unwrap_or_default().join(".") {
+            none if none.is_empty() => "API".to_owned(),
+            name => name,
+        };
+        Self { title, version, license: None }
+    }
+}
+
+fn version(package: &str) -> Option<&str> {
+    package.rsplit('.').find(|part| is_version(part))
+}
+
+/// `v1`, `v1beta2`.
+fn is_version(part: &str) -> bool {
+    part.strip_prefix('v')
+        .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+// === impl Document ===
+
+impl Document {
+    fn method(
+        &mut self,
+        contract: &Contract,
+        schema: &Schema,
+        method: &Method,
+        services: &BTreeMap<String, String>,
+    ) {
+        let rpc = [method.rpc_binding()];
+        let ids = if method.bindings().is_empty() { &rpc } else { method.bindings() };
+        for id in ids {
             let Some(binding) = schema.binding(*id) else { continue };
-            if binding.is_rpc() {
-                continue;
-            }
-            tags.insert(method.service().to_owned());
-            let operation = operation(method, binding, position, &mut schemas);
-            let path = paths.entry(binding.openapi_path()).or_insert_with(|| json!({}));
-            if let Value::Object(path) = path {
-                path.insert(binding.http_method().to_ascii_lowercase(), operation);
+            let service = services.get(method.service()).cloned().unwrap_or_default();
+            for http_method in http_methods(binding) {
+                self.operation(contract, method, binding, &http_method, &service);
             }
         }
     }
-    let tags: Vec<Value> = tags
-        .into_iter()
-        .map(|name| {
-            let about =
-                schema.pool().get_service_by_name(&name).map(|service| text::of_service(&service));
-            json!({"name": name, "description": about.unwrap_or_default()})
-        })
-        .collect();
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Mercat",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "A commerce backend. Every operation is also a gRPC method under the same name.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
-        "servers": [{"url": "/"}],
-        "tags": tags,
-        "paths": paths,
-        "components": {
-            "schemas": schemas.finish(),
-            "securitySchemes": {
-                "bearer": {
+
+    fn operation(
+        &mut self,
+        contract: &Contract,
+        method: &Method,
+        binding: &Binding,
+        http_method: &str,
+        service: &str,
+    ) {
+        let Some(plan) = self.plans.at(binding) else { return };
+        let mut path = Path::of(binding);
+        match self.shapes.get(&path.shape()) {
+            Some(first) => path.rename(first),
+            None => {
+                self.shapes.insert(path.shape(), path.clone());
+            }
+        }
+        let id = format!("{}_{}", service.replace('.', "_"), method.name());
+        let count = self.names.entry(id.clone()).or_default();
+        *count += 1;
+        let id = if *count == 1 { id } else { format!("{id}{count}") };
+        let named = Named { id, tag: service.to_owned() };
+        let access = contract.method(method.path()).map(chassis::contract::Method::access);
+        let facts = Facts { method, binding, path: &path, access, plan };
+        let operation = operation::operation(&mut self.schemas, &mut self.examples, &facts, named);
+        let item = self.paths.entry(path.text()).or_insert_with(|| json!({}));
+        let Value::Object(item) = item else { return };
+        if METHODS.contains(&http_method) {
+            item.insert(http_method.to_owned(), operation);
+            return;
+        }
+        // OpenAPI 3.2 calls it `additionalOperations`.
+        let others = item.entry("x-additional-operations").or_insert_with(|| json!({}));
+        if let Value::Object(others) = others {
+            others.insert(http_method.to_owned(), operation);
+        }
+    }
+
+    fn finish(
+        mut self,
+        schema: &Schema,
+        services: BTreeMap<String, String>,
+        title: &Title,
+    ) -> Value {
+        let tags: Vec<Value> = services
+            .into_iter()
+            .map(|(full, name)| {
+                let service = schema.pool().get_service_by_name(&full);
+                let comment = service.map(|service| self.schemas.texts.of_service(&service));
+                let comment = comment.unwrap_or_default();
+                let told = if comment.is_empty() { format!("`{full}`") } else { comment };
+                json!({"name": name, "description": told})
+            })
+            .collect();
+        let mut info = Map::from_iter([
+            ("title".to_owned(), Value::from(title.title.as_str())),
+            ("version".to_owned(), title.version.as_str().into()),
+            ("description".to_owned(), about().into()),
+        ]);
+        if let Some(license) = &title.license {
+            info.insert("license".to_owned(), json!({"name": license, "identifier": license}));
+        }
+        let limits = self.schemas.limits;
+        let mut schemas = self.schemas.finish();
+        schemas.extend(answer::errors(limits).map(|(name, schema)| (name.to_owned(), schema)));
+        json!({
+            "openapi": "3.1.0",
+            "info": info,
+            "servers": [{
+                "url": "/",
+                "description": "The gateway that serves this document: production, staging or \
+                    local, as its address says.",
+                "x-internal": false,
+            }],
+            "tags": tags,
+            "paths": self.paths,
+            "components": {
+                "schemas": schemas,
+                "examples": self.examples,
+                "parameters": parameter::components(),
+                "headers": answer::header_components(),
+                "responses": answer::responses(),
+                "securitySchemes": {"bearer": {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "An access token of the identity service.",
-                }
+                    "description": "A signed access token in the header `Authorization: Bearer …`; \
+                        made and checked as RFC8725 advises.",
+                }},
             },
-            "responses": {"Error": {
-                "description": "The call was refused or failed.",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-            }},
-        },
+        })
+    }
+}
+
+/// Whether somebody outside may call a method: those of services that only each
+/// other may call are not.
+pub fn is_shown(contract: &Contract, method: &Method) -> bool {
+    contract.method(method.path()).is_some_and(|known| {
+        let access = known.access();
+        known.service_name().is_some()
+            && (access.public || access.signed_in || access.permission.is_some())
     })
 }
 
-fn operation(method: &Method, binding: &Binding, position: usize, schemas: &mut Schemas) -> Value {
-    let descriptor = method.descriptor();
-    let input = descriptor.input();
-    let suffix = if position == 0 { String::new() } else { format!("_{position}") };
-    let comment = text::of_method(descriptor);
-    let mut operation = json!({
-        "operationId": format!("{}{suffix}", method.full_name().replace('.', "_")),
-        "tags": [method.service()],
-        "summary": text::first_sentence(&comment),
-        "description": comment,
-        "parameters": parameters(&input, binding, method, schemas),
-        "responses": {
-            "200": success(descriptor, binding, schemas),
-            "default": {"$ref": "#/components/responses/Error"},
-        },
-    });
-    let Value::Object(fields) = &mut operation else { return operation };
-    if let Some(body) = request_body(&input, binding, schemas) {
-        fields.insert("requestBody".to_owned(), body);
-    }
-    if method.is_deprecated() {
-        fields.insert("deprecated".to_owned(), true.into());
-    }
-    let access = access(descriptor);
-    fields.insert("security".to_owned(), access.0);
-    if let Some(rule) = access.1 {
-        fields.insert("x-mercat-access".to_owned(), rule);
-    }
-    operation
+/// What holds for every operation.
+fn about() -> &'static str {
+    "Every operation is also a method of a gRPC service, and can be called by gRPC, gRPC-Web and \
+     Connect at `/package.Service/Method`.\n\n\
+     64-bit integers are strings, as the JSON mapping of Protocol Buffers has them; \
+     `?int64=number` in the query makes them numbers in the answer. A field that holds the zero of \
+     its type is left out of an answer. A field that is not known is refused in a request; answers \
+     may gain fields.\n\n\
+     Wherever a message is JSON it may be `application/x-protobuf` too, in requests by `Content-Type` \
+     and in answers by `Accept`."
 }
 
-/// Who may call: as OpenAPI can say it, and in full.
-fn access(descriptor: &MethodDescriptor) -> (Value, Option<Value>) {
-    let pool = descriptor.parent_pool().clone();
-    let rule = pool.get_extension_by_name("mercat.mesh.v1.policy").and_then(|extension| {
-        let value = descriptor.options().get_extension(&extension).into_owned();
-        let policy: contracts::mesh::v1::Policy = value.as_message()?.transcode_to().ok()?;
-        policy.access
-    });
-    let Some(rule) = rule else { return (json!([{"bearer": []}]), None) };
-    let security = if rule.public { json!([{}, {"bearer": []}]) } else { json!([{"bearer": []}]) };
-    let mut told = Map::new();
-    if rule.public {
-        told.insert("public".to_owned(), true.into());
+/// The names of services: short ones, where no other has the same.
+fn short_names(methods: &[&Method]) -> BTreeMap<String, String> {
+    let mut full: Vec<&str> = methods.iter().map(|method| method.service()).collect();
+    full.sort_unstable();
+    full.dedup();
+    let short = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for name in &full {
+        *taken.entry(short(name)).or_default() += 1;
     }
-    if rule.signed_in {
-        told.insert("signed_in".to_owned(), true.into());
-    }
-    if !rule.owner_field.is_empty() {
-        told.insert("owner_field".to_owned(), rule.owner_field.into());
-    }
-    if !rule.permission.is_empty() {
-        told.insert("permission".to_owned(), rule.permission.into());
-    }
-    (security, Some(Value::Object(told)))
+    full.into_iter()
+        .map(|name| match taken.get(&short(name)) {
+            Some(1) => (name.to_owned(), short(name)),
+            _ => (name.to_owned(), name.to_owned()),
+        })
+        .collect()
 }
 
-fn parameters(
-    input: &MessageDescriptor,
-    binding: &Binding,
-    method: &Method,
-    schemas: &mut Schemas,
-) -> Vec<Value> {
-    let mut parameters = Vec::new();
-    let mut bound = BTreeSet::new();
-    for (field, _pattern) in binding.variables() {
-        bound.insert(field.as_str().to_owned());
-        let described = find(input, field.as_str());
-        parameters.push(json!({
-            "name": field.as_str(),
-            "in": "path",
-            "required": true,
-            "description": described.as_ref().map(text::of_field).unwrap_or_default(),
-            "schema": described.map_or_else(|| json!({"type": "string"}), |field| schemas.field(&field)),
-        }));
-    }
-    let takes_query = !matches!(binding.body(), BodyRule::Whole);
-    if takes_query {
-        let body_field = match binding.body() {
-            BodyRule::Field(field) => Some(field.as_str().to_owned()),
-            _ => None,
-        };
-        let mut seen = Vec::new();
-        query(input, "", &bound, body_field.as_deref(), &mut seen, schemas, &mut parameters);
-    }
-    if method.request_id().is_some() {
-        parameters.push(json!({
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": false,
-            "description": "Sets `request_id`: the same call sent again has one effect and one answer.",
-            "schema": {"type": "string", "format": "uuid"},
-        }));
-    }
-    parameters
-}
-
-/// Every field that a query can set.
-fn query(
-    message: &MessageDescriptor,
-    prefix: &str,
-    bound: &BTreeSet<String>,
-    body_field: Option<&str>,
-    seen: &mut Vec<String>,
-    schemas: &mut Schemas,
-    parameters: &mut Vec<Value>,
-) {
-    if seen.iter().any(|name| name == message.full_name()) {
-        return;
-    }
-    seen.push(message.full_name().to_owned());
-    for field in message.fields() {
-        let path = format!("{prefix}{}", field.name());
-        if bound.contains(&path) || (prefix.is_empty() && body_field == Some(field.name())) {
-            continue;
-        }
-        match field.kind() {
-            Kind::Message(_)
-                if field.is_map() || (field.is_list() && !schema::is_well_known(&field)) => {}
-            Kind::Message(inner) if !schema::is_well_known(&field) => {
-                query(&inner, &format!("{path}."), bound, None, seen, schemas, parameters);
-            }
-            _ => parameters.push(json!({
-                "name": path,
-                "in": "query",
-                "required": schema::is_required(&field),
-                "description": text::of_field(&field),
-                "schema": schemas.field(&field),
-            })),
+/// The HTTP methods of a binding, in OpenAPI's letters.
+fn http_methods(binding: &Binding) -> Vec<String> {
+    match binding.http_method() {
+        "*" => ANY_METHOD.iter().map(|method| (*method).to_owned()).collect(),
+        method => {
+            let lower = method.to_ascii_lowercase();
+            let is_known = METHODS.contains(&lower.as_str());
+            vec![if is_known { lower } else { method.to_owned() }]
         }
     }
-    seen.pop();
 }
 
-fn request_body(
-    input: &MessageDescriptor,
-    binding: &Binding,
-    schemas: &mut Schemas,
-) -> Option<Value> {
-    let schema = match binding.body() {
-        BodyRule::Whole => {
-            let bound: BTreeSet<String> =
-                binding.variables().map(|(field, _)| field.as_str().to_owned()).collect();
-            schemas.body(input, &bound)
-        }
-        BodyRule::Field(field) => schemas.field(&find(input, field.as_str())?),
-        _ => return None,
-    };
-    Some(json!({"required": true, "content": {"application/json": {"schema": schema}}}))
-}
-
-fn success(descriptor: &MethodDescriptor, binding: &Binding, schemas: &mut Schemas) -> Value {
-    let output = descriptor.output();
-    let schema = match binding.response_body().and_then(|field| find(&output, field.as_str())) {
-        Some(field) => schemas.field(&field),
-        None => schemas.message(&output),
-    };
-    let description = text::first_sentence(&text::of_message(&output));
-    let description = if description.is_empty() { "Done.".to_owned() } else { description };
-    if descriptor.is_server_streaming() {
-        return json!({"description": description, "content": {
-            "application/json": {"schema": {"type": "array", "items": schema.clone()}},
-            "application/x-ndjson": {"schema": schema.clone()},
-            "text/event-stream": {"schema": schema},
-        }});
-    }
-    json!({"description": description, "content": {"application/json": {"schema": schema}}})
-}
-
+/// The field at a path below a message.
 fn find(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> {
     let (head, rest) = match path.split_once('.') {
         Some((head, rest)) => (head, Some(rest)),

@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use chassis::{
     Contract, Error, Keys, Peers, Routes, channel,
     guard::Guard,
@@ -14,7 +13,8 @@ use chassis::{
 use transcode::Schema;
 
 use crate::{
-    config::Config, health::Aggregate, learn::Learned, openapi, proxy, rates::Rates, rest::Plans,
+    config::Config, docs::Document, health::Aggregate, learn::Learned, proxy, rates::Rates,
+    rest::Plans,
 };
 
 /// What is served now.
@@ -24,7 +24,7 @@ pub(crate) struct Serving {
     /// Every call to a service goes through here.
     pub(crate) stack: Stack,
     /// The document at `/openapi.json`.
-    pub(crate) openapi: Bytes,
+    pub(crate) document: Document,
 }
 
 /// What a [`Serving`] is made with, whatever the descriptors.
@@ -89,9 +89,9 @@ impl Maker {
             proxy::Proxy::new(local, contract, &peers, &exposed, guard, Arc::clone(&self.rates));
         let telemetry = self.host.telemetry.service(crate::NAME);
         let stack = Stack::new(contract, telemetry, self.limits.clone(), proxy);
-        let openapi = Bytes::from(openapi::document(&schema).to_string());
+        let document = Document::new(contract, &schema, learned.is_foreign, &self.config);
         let plans = Plans::new(&schema);
-        Ok(Serving { schema, plans, stack, openapi })
+        Ok(Serving { schema, plans, stack, document })
     }
 }
 

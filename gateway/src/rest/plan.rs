@@ -45,9 +45,14 @@ impl Plans {
         Self(schema.bindings().iter().map(|binding| Plan::new(schema, binding)).collect())
     }
 
+    /// The plan of a binding; `None` if it is of another schema.
+    pub(crate) fn at(&self, binding: &Binding) -> Option<&Plan> {
+        self.0.get(binding.id().index())
+    }
+
     /// The plan of a match; `None` if it is of another schema.
     pub(crate) fn of(&self, found: &Match<'_>) -> Option<&Plan> {
-        self.0.get(found.binding().id().index())
+        self.at(found.binding())
     }
 }
 

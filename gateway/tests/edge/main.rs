@@ -7,6 +7,8 @@ mod connect;
 mod files;
 mod foreign;
 mod grpc;
+mod json_schema;
+mod openapi;
 mod rest;
 mod sockets;
 mod streams;
