@@ -273,7 +273,7 @@ mod tests {
     fn addresses_that_cannot_be_used_say_why() {
         for (address, why) in [
             ("inventory:50051", "no scheme"),
-            ("https://inventory_1:50051", "certificate"),
+            ("https://-inventory:50051", "certificate"),
             ("ftp://inventory:50051", "no scheme"),
             ("http://inventory:50051/v1", "path"),
             ("", "no URL"),
