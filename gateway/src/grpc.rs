@@ -76,7 +76,7 @@ impl Grpc {
     ) -> Response<Body> {
         let codec = match codec(&request) {
             Ok(codec) => codec,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         let Some(method) = serving.schema.method(request.uri().path()) else {
             // Of the edge's own, or unknown: the router knows.
@@ -98,22 +98,18 @@ impl Grpc {
 }
 
 /// How the messages of a gRPC request are written; or why it is none.
-fn codec(request: &Request<Body>) -> Result<Codec, Response<Body>> {
+fn codec(request: &Request<Body>) -> Result<Codec, Box<Response<Body>>> {
     if request.version() != Version::HTTP_2 {
         let fault = Fault::unimplemented(ErrorReason::MediaTypeUnsupported).message(
             "gRPC needs HTTP/2, and this came by HTTP/1.1: use HTTP/2, or gRPC-Web or Connect, which need it not",
         );
-        return Err(refuse(StatusCode::HTTP_VERSION_NOT_SUPPORTED, &GRPC, fault));
+        return Err(Box::new(refuse(StatusCode::HTTP_VERSION_NOT_SUPPORTED, &GRPC, fault)));
     }
     check_post(request.method(), &GRPC)?;
     let kind = media_type(request.headers());
-    after(kind, MEDIA_TYPE).and_then(suffix).ok_or_else(|| {
-        unsupported(
-            kind,
-            "application/grpc, application/grpc+proto or application/grpc+json",
-            &GRPC,
-        )
-    })
+    let known = "application/grpc, application/grpc+proto or application/grpc+json";
+    let codec = after(kind, MEDIA_TYPE).and_then(suffix);
+    codec.ok_or_else(|| Box::new(unsupported(kind, known, &GRPC)))
 }
 
 // === impl Caller ===
@@ -248,7 +244,7 @@ pub(crate) fn suffix(suffix: &str) -> Option<Codec> {
 }
 
 /// Refuses what is no POST. `kind` is the media type of the answer.
-pub(crate) fn check_post(verb: &Verb, kind: &HeaderValue) -> Result<(), Response<Body>> {
+pub(crate) fn check_post(verb: &Verb, kind: &HeaderValue) -> Result<(), Box<Response<Body>>> {
     if verb == Verb::POST {
         return Ok(());
     }
@@ -256,7 +252,7 @@ pub(crate) fn check_post(verb: &Verb, kind: &HeaderValue) -> Result<(), Response
         .message(format!("a call is made by POST, not by {verb}"));
     let mut refused = refuse(StatusCode::METHOD_NOT_ALLOWED, kind, fault);
     refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-    Err(refused)
+    Err(Box::new(refused))
 }
 
 /// Refuses a media type.

@@ -64,6 +64,7 @@ impl Drop for Lingering {
             return;
         }
         let body = std::mem::take(&mut self.body);
+        // A drop cannot wait, and what it leaves behind ends by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(tokio::time::timeout(TIME_MAX, drain(body)));
         }

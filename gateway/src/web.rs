@@ -90,7 +90,7 @@ impl Web {
             );
         };
         if let Err(refused) = grpc::check_post(request.method(), &form.media_type()) {
-            return refused;
+            return *refused;
         }
         let mut request =
             if form.reads_text { request.map(|body| Body::new(Text::new(body))) } else { request };
