@@ -115,7 +115,12 @@ impl Upstream {
             contracts: ArcSwap::from_pointee(Contracts::new(pool, has_reflection)),
             handlers: Mutex::default(),
         });
-        let listener = Listener::bind("127.0.0.1:0", listen::Config::default()).await.unwrap();
+        // As tonic's server does out of the box.
+        let config = listen::Config {
+            max_pending_accept_reset_streams: 20,
+            ..listen::Config::default()
+        };
+        let listener = Listener::bind("127.0.0.1:0", config).await.unwrap();
         let address = listener.address();
         let shutdown = CancellationToken::new();
         let telemetry = telemetry::Guard::new(&telemetry::Config::default());

@@ -12,21 +12,20 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use http::{
-    Request, Response, Uri,
-    uri::{Authority, PathAndQuery, Scheme},
-};
-use hyper::{body::Incoming, client::conn::http2, rt::Executor as _};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Response, uri::Authority};
+use hyper::rt::Executor as _;
+use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     sync::watch,
     time::{Instant, timeout},
 };
-use tonic::body::Body;
 
-use super::{Config, breaker::Breaker, load::Load, tls::Trust};
+use super::{
+    Config, breaker::Breaker, link::Link, load::Load, outgoing::Outgoing, stream::Arriving,
+    tls::Trust,
+};
 use crate::{random, tls::Stream};
 
 /// How far reconnects are spread.
@@ -34,7 +33,6 @@ const SPREAD_PERCENT: u32 = 30;
 /// How often a call may find its connection gone before it was sent.
 const RESENDS_MAX: usize = 3;
 
-type Sender = http2::SendRequest<Body>;
 /// `None` while the connect is under way.
 type Connected = watch::Receiver<Option<Result<(), Arc<str>>>>;
 
@@ -60,7 +58,7 @@ pub(super) struct Endpoint {
 /// A connection that is made when it is needed, and again when it is lost.
 struct Connection {
     /// Set while it can be used; calls look here first, without a lock.
-    sender: Arc<ArcSwapOption<Sender>>,
+    link: Arc<ArcSwapOption<Link>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -78,8 +76,8 @@ enum State {
 pub(super) struct Broken {
     /// One sentence fragment.
     pub(super) error: Arc<str>,
-    /// The request, if it never left: it can go elsewhere, whatever its method.
-    pub(super) unsent: Option<Request<Body>>,
+    /// The peer has not begun with it: it can go elsewhere, whatever its method.
+    pub(super) is_unprocessed: bool,
     /// Whether this is the first to hear of it: many calls break with one
     /// connection, and that is one failure.
     pub(super) is_news: bool,
@@ -120,56 +118,30 @@ impl Endpoint {
     pub(super) async fn send(
         &self,
         config: &Config,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, Broken> {
-        let mut request = request;
-        self.address_it(&mut request);
+        outgoing: &mut Outgoing,
+    ) -> Result<Response<Arriving>, Broken> {
         let mut resends = 0;
         loop {
-            let sender = match self.sender(config).await {
-                Ok(sender) => sender,
-                Err(error) => return Err(Broken { error, unsent: Some(request), is_news: true }),
+            let link = match self.link(config).await {
+                Ok(link) => link,
+                Err(error) => return Err(Broken { error, is_unprocessed: true, is_news: true }),
             };
-            match Sender::clone(&sender).try_send_request(request).await {
+            let failed = match link.send(outgoing, &self.target).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => {
-                    let unsent = error.take_message();
-                    let error = chain("the connection broke", error.error());
-                    // A stream may fail on a connection that goes on.
-                    let is_lost = unsent.is_some() || sender.is_closed();
-                    let is_news = is_lost && self.forget(&sender);
-                    match unsent {
-                        Some(unsent) if resends < RESENDS_MAX => {
-                            resends += 1;
-                            request = unsent;
-                        }
-                        unsent => return Err(Broken { error, unsent, is_news }),
-                    }
-                }
+                Err(failed) => failed,
+            };
+            // A stream may fail on a connection that goes on.
+            let is_news = (failed.is_lost || link.is_closed()) && self.forget(&link);
+            if !failed.is_unprocessed || resends >= RESENDS_MAX {
+                let error = chain("the connection broke", &failed.error);
+                return Err(Broken { error, is_unprocessed: failed.is_unprocessed, is_news });
             }
+            resends += 1;
         }
     }
 
-    /// Gives the request the absolute target that HTTP/2 wants.
-    fn address_it(&self, request: &mut Request<Body>) {
-        let mut target = http::uri::Parts::default();
-        let is_secure = self.target.name.is_some();
-        target.scheme = Some(if is_secure { Scheme::HTTPS } else { Scheme::HTTP });
-        target.authority = Some(self.target.authority.clone());
-        target.path_and_query = Some(
-            request
-                .uri()
-                .path_and_query()
-                .cloned()
-                .unwrap_or_else(|| PathAndQuery::from_static("/")),
-        );
-        // All three are there, so it is a URI.
-        *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
-        *request.version_mut() = http::Version::HTTP_2;
-    }
-
     /// A usable connection: one that is there, or else the first that gets there.
-    async fn sender(&self, config: &Config) -> Result<Arc<Sender>, Arc<str>> {
+    async fn link(&self, config: &Config) -> Result<Arc<Link>, Arc<str>> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.connections.len();
         let mut wanted: Option<&Connection> = None;
@@ -177,12 +149,12 @@ impl Endpoint {
             let Some(connection) = self.connections.get((first.wrapping_add(turn)) % count) else {
                 continue;
             };
-            if let Some(sender) = connection.usable() {
+            if let Some(link) = connection.usable() {
                 if let Some(missing) = wanted {
                     // Go on with this one, and get that one back meanwhile.
                     let _later = missing.connect(self, config);
                 }
-                return Ok(sender);
+                return Ok(link);
             }
             wanted.get_or_insert(connection);
         }
@@ -202,10 +174,10 @@ impl Endpoint {
     }
 
     /// Lets nobody use this connection again. Says whether anybody still would have.
-    fn forget(&self, sender: &Arc<Sender>) -> bool {
+    fn forget(&self, link: &Arc<Link>) -> bool {
         self.connections.iter().any(|connection| {
-            let held = connection.sender.compare_and_swap(sender, None);
-            held.as_ref().is_some_and(|held| Arc::ptr_eq(held, sender))
+            let held = connection.link.compare_and_swap(link, None);
+            held.as_ref().is_some_and(|held| Arc::ptr_eq(held, link))
         })
     }
 }
@@ -220,11 +192,11 @@ impl fmt::Debug for Endpoint {
 
 impl Connection {
     fn new() -> Self {
-        Self { sender: Arc::default(), state: Arc::new(Mutex::new(State::Idle)) }
+        Self { link: Arc::default(), state: Arc::new(Mutex::new(State::Idle)) }
     }
 
-    fn usable(&self) -> Option<Arc<Sender>> {
-        self.sender.load_full().filter(|sender| !sender.is_closed())
+    fn usable(&self) -> Option<Arc<Link>> {
+        self.link.load_full().filter(|link| !link.is_closed())
     }
 
     /// Begins to connect unless somebody is at it, or it failed just now.
@@ -246,15 +218,15 @@ impl Connection {
         let (told, connected) = watch::channel(None);
         *state = State::Connecting(connected.clone());
         drop(state);
-        let (sender, state, config) =
-            (Arc::clone(&self.sender), Arc::clone(&self.state), config.clone());
+        let (link, state, config) =
+            (Arc::clone(&self.link), Arc::clone(&self.state), config.clone());
         let address = to.address;
         let security = to.target.name.clone().map(|name| (name, Arc::clone(&to.trust)));
         // A task of its own: it must not end with the call that wanted it first.
         TokioExecutor::new().execute(async move {
             let outcome = match establish(address, security, &config).await {
                 Ok(made) => {
-                    sender.store(Some(Arc::new(made)));
+                    link.store(Some(Arc::new(made)));
                     Ok(())
                 }
                 Err(error) => {
@@ -281,43 +253,26 @@ async fn establish(
     address: SocketAddr,
     security: Option<(ServerName<'static>, Arc<Trust>)>,
     config: &Config,
-) -> Result<Sender, Arc<str>> {
+) -> Result<Link, Arc<str>> {
     let connect = async {
         let stream = TcpStream::connect(address)
             .await
             .map_err(|error| chain("it cannot be reached", &error))?;
         stream.set_nodelay(true).map_err(|error| chain("it cannot be reached", &error))?;
-        let stream = match security {
+        let stream: Stream = match security {
             None => stream.into(),
             Some((name, trust)) => trust.connect(stream, name).await.map_err(Arc::<str>::from)?,
         };
-        http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(config.stream_window)
-            .initial_connection_window_size(config.connection_window)
-            .keep_alive_interval(config.keep_alive_interval)
-            .keep_alive_timeout(config.keep_alive_timeout)
-            .keep_alive_while_idle(true)
-            // Calls that run out of time reset their streams. That is no fault of
-            // the connection, and must not end it for the other calls on it.
-            .max_local_error_reset_streams(config.max_local_error_reset_streams)
-            .handshake::<_, Body>(TokioIo::<Stream>::new(stream))
+        Link::connect(stream, config)
             .await
             .map_err(|error| chain("it does not speak HTTP/2", &error))
     };
-    let (sender, connection) =
-        timeout(config.connect_timeout, connect).await.map_err(|_elapsed| {
-            Arc::<str>::from(format!(
-                "no connection within {}",
-                crate::duration::format(&config.connect_timeout)
-            ))
-        })??;
-    TokioExecutor::new().execute(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, %address, "a connection to a peer ended with an error");
-        }
-    });
-    Ok(sender)
+    timeout(config.connect_timeout, connect).await.map_err(|_elapsed| {
+        Arc::<str>::from(format!(
+            "no connection within {}",
+            crate::duration::format(&config.connect_timeout)
+        ))
+    })?
 }
 
 fn chain(what: &str, error: &(dyn StdError + 'static)) -> Arc<str> {

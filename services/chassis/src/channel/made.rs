@@ -23,6 +23,7 @@ pub(super) struct Method {
     /// The longest that may be waited; `None` for as long as the caller likes.
     pub(super) deadline: Option<Duration>,
     pub(super) is_safe_to_retry: bool,
+    pub(super) is_request_unary: bool,
     pub(super) is_response_unary: bool,
     pub(super) metrics: Arc<MethodMetrics>,
 }

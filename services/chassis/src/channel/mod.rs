@@ -8,15 +8,18 @@
 //! loaded of two instances that answer. What is safe to make again is made
 //! again, within a budget.
 
+mod abandoned;
 mod answer;
 mod breaker;
 mod budget;
 mod discovery;
 mod endpoint;
+mod link;
 mod load;
 mod made;
+mod outgoing;
 mod peer;
-mod replay;
+mod stream;
 mod switchboard;
 mod tls;
 
@@ -73,6 +76,15 @@ pub struct Config {
     /// Streams this side may reset before it ends the connection: calls that run
     /// out of time must not end the connection of those that do not.
     pub max_local_error_reset_streams: usize,
+    /// How long a call whose caller left may still take before it is cancelled at
+    /// the peer, unless that has surely begun with it.
+    #[serde(with = "crate::duration")]
+    pub abandoned_patience: Duration,
+    /// Such calls on one connection; further ones are cancelled at once.
+    pub abandoned_max: usize,
+    /// Calls on one connection that are cancelled although the peer may not have
+    /// begun with them: half of the 20 at which common servers end a connection.
+    pub blind_resets_max: usize,
     /// How long to wait before the second attempt to connect; it doubles.
     #[serde(with = "crate::duration")]
     pub reconnect_backoff: Duration,
@@ -144,6 +156,9 @@ impl Default for Config {
             stream_window: 1 << 20,
             connection_window: 4 << 20,
             max_local_error_reset_streams: 1 << 30,
+            abandoned_patience: Duration::from_millis(250),
+            abandoned_max: 256,
+            blind_resets_max: 10,
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(2),
             resolve_interval: Duration::from_secs(10),

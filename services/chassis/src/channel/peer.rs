@@ -2,12 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use contracts::mesh::v1::ErrorReason;
 use http::{
     HeaderMap, Request, Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE},
-    request,
 };
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -22,7 +20,8 @@ use super::{
     discovery::Directory,
     endpoint::Endpoint,
     made::{Made, Method, Sent},
-    replay::{self, Read},
+    outgoing::Outgoing,
+    stream::Arriving,
     tls::Trust,
 };
 use crate::{
@@ -56,7 +55,7 @@ enum Outcome {
     /// The head of an answer by the peer's stack in this process.
     Local(Response<Body>),
     /// The head of an answer from an instance.
-    Remote(Response<hyper::body::Incoming>, Sent),
+    Remote(Response<Arriving>, Sent),
     /// There is no answer.
     Failed(Fault),
 }
@@ -82,6 +81,7 @@ impl Peer {
                     path: method.path().to_owned(),
                     deadline: Some(method.deadline()),
                     is_safe_to_retry: method.safe_to_retry() && method.is_request_unary(),
+                    is_request_unary: method.is_request_unary(),
                     is_response_unary: !method.descriptor().is_server_streaming(),
                     metrics: metrics.client_method(&service, method.path()),
                 };
@@ -92,6 +92,7 @@ impl Peer {
             path: "/unknown/unknown".to_owned(),
             deadline: None,
             is_safe_to_retry: false,
+            is_request_unary: false,
             is_response_unary: false,
             metrics: metrics.client_method(&service, "/unknown/unknown"),
         });
@@ -151,29 +152,34 @@ impl Peer {
             return made.refuse(fault);
         }
         self.budget.earn();
-        if made.method.is_safe_to_retry {
-            self.again_and_again(request, made).await
+        let method = &made.method;
+        let mut outgoing = if method.is_request_unary {
+            let is_short = method.is_response_unary;
+            let read = Outgoing::read(request, self.config.replay_bytes_max, is_short);
+            match timeout_at(deadline, read).await {
+                Ok(outgoing) => outgoing,
+                Err(_elapsed) => {
+                    let fault = made.expired();
+                    return made.refuse(fault);
+                }
+            }
         } else {
-            let outcome = self.attempt(request, deadline, &made).await;
+            Outgoing::stream(request)
+        };
+        if method.is_safe_to_retry && outgoing.is_repeatable() {
+            self.again_and_again(outgoing, made).await
+        } else {
+            let outcome = self.attempt(&mut outgoing, deadline, &made).await;
             self.finish(outcome, made)
         }
     }
 
     /// Makes a call that is safe to make again, until it is answered, or its
     /// attempts, its time or the budget are used up.
-    async fn again_and_again(&self, request: Request<Body>, mut made: Made) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let bytes = match replay::read(body, self.config.replay_bytes_max).await {
-            Read::Whole(bytes) => bytes,
-            Read::Once(body) => {
-                let outcome =
-                    self.attempt(Request::from_parts(parts, body), made.deadline, &made).await;
-                return self.finish(outcome, made);
-            }
-        };
+    async fn again_and_again(&self, mut outgoing: Outgoing, mut made: Made) -> Response<Body> {
         let mut attempt = 1;
         loop {
-            let outcome = self.attempt(again(&parts, &bytes, &made), made.deadline, &made).await;
+            let outcome = self.attempt(&mut outgoing, made.deadline, &made).await;
             let Some(wait) = self.wait_before_retry(&outcome, attempt) else {
                 return self.finish(outcome, made);
             };
@@ -189,6 +195,8 @@ impl Peer {
             made.span.retried("UNAVAILABLE");
             sleep(wait).await;
             attempt += 1;
+            let left = made.deadline.saturating_duration_since(Instant::now());
+            timeout::write(&mut outgoing.headers, left);
         }
     }
 
@@ -213,19 +221,19 @@ impl Peer {
     }
 
     /// Hands a request over, or sends it to an instance.
-    async fn attempt(&self, request: Request<Body>, deadline: Instant, made: &Made) -> Outcome {
+    async fn attempt(&self, outgoing: &mut Outgoing, deadline: Instant, made: &Made) -> Outcome {
         if let Some(stack) = self.switchboard.find(&self.name) {
             // The stack itself watches the deadline.
-            return Outcome::Local(stack.serve(request).await);
+            return Outcome::Local(stack.serve(outgoing.request()).await);
         }
-        match timeout_at(deadline, self.send(request)).await {
+        match timeout_at(deadline, self.send(outgoing)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Outcome::Failed(made.expired()),
         }
     }
 
     /// Sends a request to an instance, and to another if it did not leave.
-    async fn send(&self, mut request: Request<Body>) -> Outcome {
+    async fn send(&self, outgoing: &mut Outgoing) -> Outcome {
         let mut attempt = 1;
         loop {
             let (endpoint, admission, others) = match self.choose().await {
@@ -233,7 +241,7 @@ impl Peer {
                 Err(fault) => return Outcome::Failed(fault),
             };
             let mut sent = Sent::begin(endpoint);
-            match sent.endpoint.send(&self.config, request).await {
+            match sent.endpoint.send(&self.config, outgoing).await {
                 Ok(response) => {
                     if is_unavailable(&response) {
                         sent.fail(admission);
@@ -246,19 +254,15 @@ impl Peer {
                     if broken.is_news || admission == Admission::Probe {
                         sent.fail(admission);
                     }
-                    match broken.unsent {
-                        // Its load is counted now, so that the other is chosen.
-                        Some(unsent) if others > 0 && attempt < self.config.attempts_max => {
-                            request = unsent;
-                            attempt += 1;
-                        }
-                        _ => {
-                            let address = sent.endpoint.address();
-                            return Outcome::Failed(
-                                self.unavailable(format!("{address}: {}", broken.error)),
-                            );
-                        }
+                    // Its load is counted now, so that the other is chosen.
+                    let may_move = others > 0 && attempt < self.config.attempts_max;
+                    if !broken.is_unprocessed || !may_move {
+                        let address = sent.endpoint.address();
+                        return Outcome::Failed(
+                            self.unavailable(format!("{address}: {}", broken.error)),
+                        );
                     }
+                    attempt += 1;
                 }
             }
         }
@@ -361,16 +365,6 @@ impl Peer {
         }
         Some(self.unavailable(format!("what answers there says HTTP {}", response.status())))
     }
-}
-
-/// The request of one more attempt.
-fn again(parts: &request::Parts, bytes: &Bytes, made: &Made) -> Request<Body> {
-    let mut request = Request::new(replay::whole(bytes.clone()));
-    *request.method_mut() = parts.method.clone();
-    *request.uri_mut() = parts.uri.clone();
-    *request.headers_mut() = parts.headers.clone();
-    timeout::write(request.headers_mut(), made.deadline.saturating_duration_since(Instant::now()));
-    request
 }
 
 /// What a server that says UNAVAILABLE wants: `None` if it does not say so or

@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
+mod abandoned;
 mod attack;
 mod certificate;
 mod channel;
