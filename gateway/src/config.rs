@@ -41,6 +41,10 @@ pub struct Config {
     /// Metadata of an answer that a REST client is shown as headers. Those that
     /// tell of replays and rates always are.
     pub shown_headers: Vec<String>,
+    /// Bytes that a compressed request may stand for; its messages have their own bound.
+    pub decoded_bytes_max: usize,
+    /// How many times its own length that may be, above the first megabyte.
+    pub decoded_ratio_max: usize,
     /// Parts of a form with files; the form itself has `body_bytes_max`.
     pub form_parts_max: usize,
     /// Bytes of one of its parts, but for a file that goes on to a stream.
@@ -139,6 +143,8 @@ impl Default for Config {
             forwarded_headers: vec!["accept-language".to_owned(), "x-request-id".to_owned()],
             metadata_prefix: String::new(),
             shown_headers: Vec::new(),
+            decoded_bytes_max: 64 << 20,
+            decoded_ratio_max: 100,
             form_parts_max: 100,
             form_part_bytes_max: 4 << 20,
             stream_head_wait: Duration::from_secs(1),

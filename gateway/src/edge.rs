@@ -22,6 +22,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use crate::{
+    coding::{self, Accepted},
     config::Config,
     connect::{self, Connect},
     cors::Cors,
@@ -54,6 +55,7 @@ struct Inner {
     connect: Connect,
     rest: Rest,
     sockets: Sockets,
+    coding: coding::Bounds,
     cors: Cors,
     health: Aggregate,
     trusted_proxies: Vec<IpNet>,
@@ -88,6 +90,7 @@ impl Edge {
             connect: Connect::new(config),
             rest: Rest::new(config)?,
             sockets: Sockets::new(config, tasks.clone()),
+            coding: coding::Bounds::from(config),
             cors: Cors::new(&config.cors_origins)?,
             trusted_proxies: config.trusted_proxies.clone(),
             uri_bytes_max: config.uri_bytes_max,
@@ -200,8 +203,17 @@ impl Inner {
         if websocket::is_asked(&request) {
             return self.sockets.answer(serving, &self.rest, &self.cors, request, request_id);
         }
+        let accepted = Accepted::of(request.headers());
+        let request = match coding::decode(request, self.coding) {
+            Ok(request) => request,
+            Err(fault) => {
+                let mut response = problem::response(&fault, request_id);
+                coding::offer(response.headers_mut());
+                return response;
+            }
+        };
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match (request.uri().path(), is_read) {
+        let response = match (request.uri().path(), is_read) {
             ("/healthz", true) => {
                 json(StatusCode::OK, Bytes::from_static(b"{\"status\":\"alive\"}"))
             }
@@ -215,7 +227,8 @@ impl Inner {
             }
             _ if connect::is_spoken(&request) => self.connect.answer(serving, request).await,
             _ => self.rest.answer(serving, request, request_id).await,
-        }
+        };
+        accepted.encode(response).await
     }
 
     fn readiness(&self) -> Response<Body> {

@@ -18,12 +18,14 @@
 //! - `grpc`, `web`, `connect`: the protocols of calls, which differ in their heads
 //!   and ends; `frame`: the messages between, as bytes; `metadata`: the headers.
 //! - `linger`: bodies that nobody wants any more.
+//! - `coding`: which of them plain HTTP uses, by what a client takes and sends.
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
 //! - `problem`: the one JSON form of every failure.
 //! - `health`: what the services say of themselves.
 //! - [`openapi`]: the description of it all, from the same descriptors.
 //! - `docs`: the pages that show it.
 
+mod coding;
 mod compression;
 pub mod config;
 mod connect;

@@ -42,7 +42,7 @@ use contracts::mesh::v1::ErrorReason;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use transcode::{Content as Kind, Match, PrintOptions, RouteError};
 
 use crate::{
@@ -56,6 +56,7 @@ use accept::Format;
 pub(crate) use accept::{Accept, not_acceptable};
 pub(crate) use call::FRAME_HEADER_BYTES;
 use call::{Bounds, Crossing};
+pub(crate) use etag::plain;
 pub(crate) use plan::{Plan, Plans};
 use prefer::Prefer;
 pub(crate) use profile::PARAMETERS;
@@ -180,9 +181,12 @@ impl Rest {
                 Fault::resource_exhausted(ErrorReason::MessageTooLarge)
                     .message(format!("the body is larger than {most} bytes"))
             } else {
-                Fault::cancelled(ErrorReason::Cancelled)
-                    .message("the body ended too early")
-                    .because(error)
+                match error.downcast::<Status>() {
+                    Ok(status) => streams::broken_off(&status),
+                    Err(error) => Fault::cancelled(ErrorReason::Cancelled)
+                        .message("the body ended too early")
+                        .because(error),
+                }
             }
         })?;
         Ok(collected.to_bytes())

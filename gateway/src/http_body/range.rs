@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use crate::rest::plain;
+
 /// What is asked for of a content whose length is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -83,7 +85,8 @@ impl Validators<'_> {
     /// Whether the client has it all (section 13.1.2).
     pub(super) fn are_known(&self, headers: &HeaderMap) -> bool {
         let Some(etag) = self.etag.and_then(|etag| etag.to_str().ok()) else { return false };
-        let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let opaque =
+            |tag: &str| plain(tag.trim().trim_start_matches("W/").trim_matches('"')).to_owned();
         headers
             .get_all(header::IF_NONE_MATCH)
             .iter()

@@ -87,7 +87,7 @@ fn field(opaque: &str) -> Cow<'_, str> {
 }
 
 /// The tag of the answer before it was compressed.
-fn plain(opaque: &str) -> &str {
+pub(crate) fn plain(opaque: &str) -> &str {
     let without = |coding: Coding| opaque.strip_suffix(coding.name())?.strip_suffix('+');
     Coding::ALL.into_iter().find_map(without).unwrap_or(opaque)
 }

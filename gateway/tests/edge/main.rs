@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
 mod client;
+mod coding;
 mod connect;
 mod files;
 mod foreign;
@@ -13,6 +14,7 @@ mod leaving;
 mod rest;
 mod sockets;
 mod streams;
+mod uploads;
 mod upstream;
 mod web;
 mod wire;
