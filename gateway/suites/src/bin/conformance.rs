@@ -1,7 +1,7 @@
 //! The server that connectconformance starts: `ConformanceService` with the
 //! gateway in front, or with nothing in front if the first argument is `direct`.
 
-use std::{error::Error, future::pending};
+use std::{error::Error, future::pending, net::SocketAddr};
 
 use suites::{
     conformance::{Conformance, Deadlines, driver},
@@ -33,21 +33,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
         service = service.max_decoding_message_size(limit);
     }
     let upstream = Upstream::start(service).await?;
-    let mut address = upstream.address();
+    let mut response = at(upstream.address());
     if !is_direct {
-        let mut edge = Edge::new(address, CONFORMANCE);
+        let mut edge = Edge::new(upstream.address(), CONFORMANCE);
         if wanted.message_receive_limit > 0 {
             edge = edge.with("body_bytes_max", wanted.message_receive_limit.into());
         }
-        address = edge.start().await?.address();
+        let certificate = match wanted.server_creds.filter(|_| wanted.use_tls) {
+            Some(creds) => {
+                let clients = Some(&*wanted.client_tls_cert).filter(|clients| !clients.is_empty());
+                edge = edge.with_tls(&creds.cert, &creds.key, clients)?;
+                creds.cert
+            }
+            None => bytes::Bytes::new(),
+        };
+        response =
+            ServerCompatResponse { pem_cert: certificate, ..at(edge.start().await?.address()) };
     }
-
-    let response = ServerCompatResponse {
-        host: address.ip().to_string(),
-        port: address.port().into(),
-        pem_cert: bytes::Bytes::new(),
-    };
     driver::write(tokio::io::stdout(), &response).await?;
     // The suite ends the process.
     pending().await
+}
+
+/// Where a server is, without TLS.
+fn at(address: SocketAddr) -> ServerCompatResponse {
+    let pem_cert = bytes::Bytes::new();
+    ServerCompatResponse { host: address.ip().to_string(), port: address.port().into(), pem_cert }
 }
