@@ -30,8 +30,8 @@ use crate::{
     grpc::{self, Grpc},
     health::Aggregate,
     linger::lingering,
-    problem,
-    rest::Rest,
+    problem::{self, Telling},
+    rest::{Accept, Rest},
     serving::Serving,
     web::{self, Web},
     websocket::{self, Sockets},
@@ -196,9 +196,12 @@ impl Inner {
                 "path and query have {length} bytes, and may have {}",
                 self.uri_bytes_max
             ));
-            let mut response = problem::response(&fault, request_id);
-            *response.status_mut() = StatusCode::URI_TOO_LONG;
-            return response;
+            let telling = Telling {
+                status: Some(StatusCode::URI_TOO_LONG),
+                format: Accept::of(request.headers()).failure_format(),
+                ..Telling::new(request_id)
+            };
+            return problem::tell(&fault, &telling);
         }
         if websocket::is_asked(&request) {
             return self.sockets.answer(serving, &self.rest, &self.cors, request, request_id);

@@ -47,6 +47,7 @@ use transcode::{Content as Kind, Match, PrintOptions, RouteError};
 
 use crate::{
     config::Config,
+    edge::Matched,
     http_body::{Form, is_form},
     serving::Serving,
     streams,
@@ -82,6 +83,8 @@ pub(crate) struct Rest {
     crossing: Crossing,
     manner: Manner,
     pub(crate) streams: streams::Bounds,
+    /// Whether the log wants to know the route.
+    shows_route: bool,
 }
 
 /// A request that found its method, and what it wants of it.
@@ -115,6 +118,7 @@ impl Rest {
             crossing,
             manner: Manner { response_bytes_max: config.response_bytes_max, vary },
             streams: streams::Bounds::from(config),
+            shows_route: config.access_log,
         })
     }
 
@@ -125,7 +129,8 @@ impl Rest {
         request_id: &str,
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let answered = self.try_answer(serving, &parts, body, request_id).await;
+        let mut matched = None;
+        let answered = self.try_answer(serving, &parts, body, request_id, &mut matched).await;
         let mut response = answered.unwrap_or_else(|refusal| {
             let mut response = refusal.response(&serving.schema, &parts.headers, request_id);
             response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
@@ -137,21 +142,27 @@ impl Rest {
         if parts.method == Method::HEAD {
             without_body(&mut response);
         }
+        if let Some(plan) = matched.filter(|_| self.shows_route) {
+            response.extensions_mut().insert(Matched(Arc::clone(&plan.route)));
+        }
         response
     }
 
-    async fn try_answer(
+    /// Says in `matched` which binding it was, whatever becomes of the request.
+    async fn try_answer<'s>(
         &self,
-        serving: &Arc<Serving>,
+        serving: &'s Arc<Serving>,
         parts: &Parts,
         body: Body,
         request_id: &str,
+        matched: &mut Option<&'s Plan>,
     ) -> Result<Response<Body>, Refusal> {
         let found = match route(serving, parts) {
             Err(refusal) if parts.method == Method::OPTIONS => return refusal.into_options(),
             found => found?,
         };
         let method = found.method();
+        *matched = serving.plans.of(&found);
         let asked = Asked::new(serving, &found, parts)?;
         if method.is_client_streaming() {
             return self.client_stream(&asked, body, request_id).await;
@@ -266,7 +277,8 @@ fn route<'a>(serving: &'a Serving, parts: &'a Parts) -> Result<Match<'a>, Refusa
 /// What HEAD is answered with: the headers of GET (RFC 9110, section 9.3.2).
 fn without_body(response: &mut Response<Body>) {
     let length = response.body().size_hint().exact();
-    if let Some(length) = length.filter(|_| response.status() != StatusCode::NO_CONTENT) {
+    let has_none = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
+    if let Some(length) = length.filter(|_| !has_none) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     *response.body_mut() = Body::empty();

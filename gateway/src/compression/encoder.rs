@@ -42,7 +42,6 @@ impl Encoder {
     /// # Errors
     ///
     /// If there is no memory for it, as all of its methods.
-    #[cfg_attr(not(test), expect(dead_code, reason = "answers of REST are compressed next"))]
     pub(crate) fn new(coding: Coding) -> io::Result<Self> {
         Self::with_size(coding, None)
     }
@@ -99,7 +98,6 @@ impl Encoder {
 
     /// Appends everything that was taken to `out`, so that the other side can
     /// read it now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "answers of REST are compressed next"))]
     pub(crate) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.0 {
             Inner::Deflate(deflate) => run(deflate, &[], FlushCompress::Sync, out),

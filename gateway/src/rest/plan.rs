@@ -1,5 +1,7 @@
 //! What is known of a binding before anyone calls it.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Method, Uri};
 use transcode::{Binding, Content, FieldPath, Match, Schema};
 
@@ -21,6 +23,8 @@ pub(crate) struct Plans(Box<[Plan]>);
 pub(crate) struct Plan {
     /// The gRPC path.
     pub(crate) uri: Uri,
+    /// The path's template, for the log.
+    pub(crate) route: Arc<str>,
     /// GET, and so HEAD: conditions are weighed, and the answer may be kept.
     pub(crate) is_read: bool,
     /// A standard Create method (AIP-133): its answer is 201.
@@ -84,6 +88,7 @@ impl Plan {
         let operation = unary.filter(|method| method.output_content() == Content::Operation);
         Self {
             uri: method.and_then(|method| method.path().parse().ok()).unwrap_or_default(),
+            route: binding.pattern().into(),
             is_read,
             is_create,
             done: operation.and_then(|method| schema.field_path(method.output(), "done")),

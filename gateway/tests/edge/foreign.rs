@@ -152,6 +152,7 @@ async fn contracts_that_would_break_clients_are_refused() {
         .replace("int32 times = 2;", "int32 count = 2;")
         .replace("returns (Said); }", "returns (Said); rpc Shout(Said) returns (Said); }");
     upstream.replace(compile_text(&broken));
+    upstream.unary("/test.v1.Echo/Say", |request, _| Ok(request));
     // Nothing says from outside that something was refused: let it look a few times.
     for _ in 0..5 {
         tokio::time::sleep(std::time::Duration::from_millis(60)).await;
@@ -178,5 +179,6 @@ async fn callers_who_call_too_often_are_told_when_to_come_again() {
     let refused = get(edge.address, "/v1/shelves/1/books/2").await;
     assert_eq!((refused.status.as_u16(), refused.reason()), (429, "RATE_LIMITED"));
     assert!((1..=60).contains(&refused.header("retry-after").parse::<u32>().unwrap()));
+    assert!(refused.header("ratelimit").starts_with("\"standard\";r=0"), "{refused:?}");
     edge.stop().await;
 }

@@ -101,6 +101,7 @@ async fn what_is_too_long_is_refused_in_the_one_form() {
     let long = gallery.get(&format!("/v1/pictures/{}", "x".repeat(200)), &[]).await;
     assert_eq!(long.status, StatusCode::URI_TOO_LONG);
     for reply in [large, long] {
+        assert_eq!(reply.json["error"]["code"], reply.status.as_u16());
         for member in ["status", "reason", "message", "request_id"] {
             assert!(reply.json["error"][member].is_string(), "{member}: {}", reply.json);
         }

@@ -63,6 +63,10 @@ enum Outcome {
 // === impl Peer ===
 
 impl Peer {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what its two makers have, each of another kind"
+    )]
     pub(super) fn new(
         name: &str,
         contract: &Contract,
