@@ -109,7 +109,7 @@ impl Teacher {
                 is_foreign: false,
                 origin: Origin::Embedded,
             }),
-            Descriptors::File(file) => self.from_file(file, peers).await,
+            Descriptors::File(file) => self.read_file(file, peers).await,
             Descriptors::Reflection => {
                 let reflected = reflection::ask(peers, &self.asked(), &self.bounds).await?;
                 self.finish(reflected.pool()?, reflected.owners(), Origin::Reflection(reflected))
@@ -135,7 +135,7 @@ impl Teacher {
         }
     }
 
-    async fn from_file(&self, file: &PathBuf, peers: &Peers) -> Result<Learned, Error> {
+    async fn read_file(&self, file: &PathBuf, peers: &Peers) -> Result<Learned, Error> {
         let bytes = read(file, self.bounds.bytes_max)?;
         let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| {
             Error::Build(

@@ -7,14 +7,15 @@ use std::{
 };
 
 use chassis::{Channel, Error, Fault, Peers};
+use contracts::mesh::v1::ErrorReason;
 use futures_util::{StreamExt as _, stream};
 use prost_reflect::{DescriptorPool, prost::Message as _, prost_types::FileDescriptorProto};
-use tonic::{Code, Status};
+use tonic::Code;
 use tonic_reflection::pb::{v1, v1alpha};
 
 use super::Owners;
 
-/// How often a server may answer with another file.
+/// How many files one server may have.
 const FILES_MAX: usize = 4_096;
 
 /// The bounds of learning from one server.
@@ -223,10 +224,8 @@ impl Server<'_> {
     /// Asks one question, in the newer version of the protocol if the server has it.
     async fn one(&self, question: Question) -> Result<Answer, Fault> {
         match self.ask_v1(&question).await {
-            Err(status) if status.code() == Code::Unimplemented => {
-                self.ask_v1alpha(&question).await.map_err(|status| Fault::from_status(&status))
-            }
-            answered => answered.map_err(|status| Fault::from_status(&status)),
+            Err(fault) if fault.code() == Code::Unimplemented => self.ask_v1alpha(&question).await,
+            answered => answered,
         }
     }
 }
@@ -236,7 +235,7 @@ fn unexpected() -> Fault {
 }
 
 fn too_large() -> Fault {
-    Fault::resource_exhausted(contracts::mesh::v1::ErrorReason::MessageTooLarge)
+    Fault::resource_exhausted(ErrorReason::MessageTooLarge)
         .message("its contracts are larger than gateway.descriptor_bytes_max")
 }
 
@@ -244,7 +243,7 @@ fn too_large() -> Fault {
 macro_rules! version {
     ($ask:ident, $pb:ident) => {
         impl Server<'_> {
-            async fn $ask(&self, question: &Question) -> Result<Answer, Status> {
+            async fn $ask(&self, question: &Question) -> Result<Answer, Fault> {
                 use $pb::{
                     server_reflection_client::ServerReflectionClient,
                     server_reflection_request::MessageRequest,
@@ -262,11 +261,16 @@ macro_rules! version {
                 let mut client = ServerReflectionClient::new(self.channel.clone())
                     .max_decoding_message_size(self.bounds.bytes_max);
                 let requests = stream::once(std::future::ready(request));
-                let mut answers = client.server_reflection_info(requests).await?.into_inner();
+                let mut answers = client
+                    .server_reflection_info(requests)
+                    .await
+                    .map_err(|status| Fault::from_status(&status))?
+                    .into_inner();
                 let answer = answers
                     .next()
                     .await
-                    .ok_or_else(|| Status::internal("the server closed without an answer"))??;
+                    .ok_or_else(unexpected)?
+                    .map_err(|status| Fault::from_status(&status))?;
                 match answer.message_response {
                     Some(MessageResponse::ListServicesResponse(list)) => Ok(Answer::Services(
                         list.service.into_iter().map(|service| service.name).collect(),
@@ -275,9 +279,10 @@ macro_rules! version {
                         Ok(Answer::Files(files.file_descriptor_proto))
                     }
                     Some(MessageResponse::ErrorResponse(error)) => {
-                        Err(Status::new(Code::from_i32(error.error_code), error.error_message))
+                        Err(Fault::of(Code::from_i32(error.error_code), ErrorReason::Unavailable)
+                            .message(error.error_message))
                     }
-                    _ => Err(Status::internal("the server answered another question")),
+                    _ => Err(unexpected()),
                 }
             }
         }

@@ -116,10 +116,8 @@ impl Upstream {
             handlers: Mutex::default(),
         });
         // As tonic's server does out of the box.
-        let config = listen::Config {
-            max_pending_accept_reset_streams: 20,
-            ..listen::Config::default()
-        };
+        let config =
+            listen::Config { max_pending_accept_reset_streams: 20, ..listen::Config::default() };
         let listener = Listener::bind("127.0.0.1:0", config).await.unwrap();
         let address = listener.address();
         let shutdown = CancellationToken::new();

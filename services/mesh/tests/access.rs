@@ -33,7 +33,7 @@ fn with_token(token: Option<&str>) -> Request<Bytes> {
 /// What an empty request of this person is told, through the gateway and by the
 /// service itself.
 async fn told(mesh: &TestMesh, method: &Method, token: Option<&str>) -> Vec<(Code, String)> {
-    let service = mesh.service(&method.service_name().unwrap());
+    let service = mesh.service(method.service_name().unwrap());
     let direct = Channel::to(&mesh.host().contract, service.address());
     let answers = [
         raw::call(&mesh.client(), method.path(), with_token(token)).await,
