@@ -206,6 +206,10 @@ impl Inner {
         if websocket::is_asked(&request) {
             return self.sockets.answer(serving, &self.rest, &self.cors, request, request_id);
         }
+        // It compresses by rules of its own.
+        if connect::is_spoken(&request) {
+            return self.connect.answer(serving, request).await;
+        }
         let accepted = Accepted::of(request.headers());
         let request = match coding::decode(request, self.coding) {
             Ok(request) => request,
@@ -228,7 +232,6 @@ impl Inner {
                     None => self.rest.answer(serving, request, request_id).await,
                 }
             }
-            _ if connect::is_spoken(&request) => self.connect.answer(serving, request).await,
             _ => self.rest.answer(serving, request, request_id).await,
         };
         accepted.encode(response).await

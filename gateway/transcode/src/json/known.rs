@@ -36,7 +36,9 @@ pub(crate) fn write_mask<'t>(
     }
     for path in text.split(',') {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || snake && byte == b'_';
-        if path.is_empty() || !path.bytes().all(fits) {
+        // `*` stands for every field, and for every member of a list (AIP-161).
+        let is_path = |part: &str| part == "*" || part.bytes().all(fits);
+        if path.is_empty() || !path.split('.').all(is_path) {
             return Ok(Some(path));
         }
         out.byte(small_tag(1, LEN))?;

@@ -73,7 +73,7 @@ async fn only_so_many_orders_are_watched_and_a_stop_ends_them() {
     })
     .await;
     assert!(first.message().await.unwrap().is_some());
-    let stopping = tokio::spawn(shop.fixture.stop());
-    assert_eq!(first.message().await.unwrap_err().code(), Code::Unavailable);
-    stopping.await.unwrap();
+    let ended = async { first.message().await.unwrap_err().code() };
+    let ((), code) = tokio::join!(shop.fixture.stop(), ended);
+    assert_eq!(code, Code::Unavailable);
 }

@@ -41,7 +41,7 @@ use contracts::{
         ListOrderEventsRequest, ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse,
         NextAction, Order, Pending, PlaceOrderRequest, PlaceOrderResponse, Placement,
         PlacementEnded, RecordFulfillmentRequest, RecordFulfillmentResponse, Refusal,
-        RefusalReason, RefusalViolation, ReleaseHoldRequest,
+        RefusalReason, RefusalViolation, ReleaseHoldRequest, WatchOrderRequest,
         order_service_server::{OrderService, OrderServiceServer},
         placement::Outcome,
         placement_ended,
@@ -380,6 +380,15 @@ fn away() -> Status {
 
 #[tonic::async_trait]
 impl OrderService for Orders {
+    type WatchOrderStream = tokio_stream::Empty<Result<Order, Status>>;
+
+    async fn watch_order(
+        &self,
+        _: Request<WatchOrderRequest>,
+    ) -> Result<Response<Self::WatchOrderStream>, Status> {
+        Err(away())
+    }
+
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,
