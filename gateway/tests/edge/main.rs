@@ -9,7 +9,6 @@ mod files;
 mod foreign;
 mod grpc;
 mod json_schema;
-mod leaving;
 mod openapi;
 mod rest;
 mod sockets;
