@@ -292,9 +292,13 @@ mod tests {
         clock: &FakeRelativeClock,
         change: impl FnOnce(&mut Config),
     ) -> Rates<FakeRelativeClock> {
-        let mut config = Config::default();
-        config.expensive =
-            Rate { per_minute: NonZeroU32::new(60).unwrap(), burst: NonZeroU32::new(2).unwrap() };
+        let mut config = Config {
+            expensive: Rate {
+                per_minute: NonZeroU32::new(60).unwrap(),
+                burst: NonZeroU32::new(2).unwrap(),
+            },
+            ..Config::default()
+        };
         change(&mut config);
         Rates::with_clock(&config, clock.clone())
     }

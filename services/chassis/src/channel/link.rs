@@ -135,7 +135,9 @@ impl Link {
         if !outgoing.is_empty() {
             match &mut outgoing.payload {
                 Payload::Whole(bytes) => {
-                    stream.send_data(bytes.clone(), true).map_err(Failed::after)?;
+                    // A peer that refuses a call may have said so and closed the stream
+                    // before its body left: what it said is waited for below.
+                    let _refused = stream.send_data(bytes.clone(), true);
                 }
                 Payload::Once(body) => {
                     pipe = Pipe::start(std::mem::take(body), stream);

@@ -180,11 +180,15 @@ impl HttpBody for Arriving {
                     let _closed = self.stream.flow_control().release_capacity(data.len());
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
+                Some(Err(error)) if is_early_end(&error) => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => self.is_data_over = true,
             }
         }
-        let trailers = std::task::ready!(self.stream.poll_trailers(cx));
+        let trailers = match std::task::ready!(self.stream.poll_trailers(cx)) {
+            Err(error) if is_early_end(&error) => return Poll::Ready(None),
+            trailers => trailers,
+        };
         Poll::Ready(trailers.transpose().map(|trailers| trailers.map(Frame::trailers)))
     }
 
@@ -195,4 +199,10 @@ impl HttpBody for Arriving {
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
+}
+
+/// An answer was complete before its request was: nothing more comes, and nothing
+/// failed (RFC 9113, section 8.1).
+fn is_early_end(error: &h2::Error) -> bool {
+    error.is_reset() && error.reason() == Some(Reason::NO_ERROR)
 }

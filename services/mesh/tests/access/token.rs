@@ -145,7 +145,7 @@ async fn a_forged_token_opens_nothing() {
             assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{what} at {path}: {}", reply.json);
             assert_eq!(
                 (reply.reason(), reply.header("www-authenticate")),
-                ("TOKEN_INVALID", "Bearer"),
+                ("TOKEN_INVALID", "Bearer error=\"invalid_token\""),
                 "{what}"
             );
         }
