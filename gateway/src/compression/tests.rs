@@ -1,3 +1,5 @@
+//! What goes through a coding comes out again, and no more than it may.
+
 use super::*;
 
 /// Text with a pattern, so that it shrinks, and noise, so that it does not vanish.

@@ -1,3 +1,5 @@
+//! Frames, however the bytes are cut.
+
 use std::time::Duration;
 
 use bytes::Bytes;

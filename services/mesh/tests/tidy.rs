@@ -295,8 +295,16 @@ fn the_gateway_and_the_chassis_name_no_service() {
     for path in paths {
         let source = read(&path);
         for service in services() {
+            // `identity` is also HTTP's word for a body that is not coded.
+            let is_coding = |line: &str| {
+                service == "identity"
+                    && ["coding", "Coding", "name.eq_ignore_ascii_case"]
+                        .iter()
+                        .any(|word| line.contains(word))
+            };
             let line = code(&source).find(|(_, line)| {
-                says(line, &format!("\"{service}\"")) || line.contains(&format!("{service}::v1"))
+                (says(line, &format!("\"{service}\"")) && !is_coding(line))
+                    || line.contains(&format!("{service}::v1"))
             });
             if let Some((number, _)) = line {
                 broken.push(format!("{path}:{number}: {service}"));
