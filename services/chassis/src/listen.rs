@@ -2,7 +2,7 @@
 //!
 //! A stock server can be eaten by one connection and does not stop while a
 //! hostile peer holds one. Here every bound has a name in [`Config`], every
-//! connection has an end, and [`serve`] returns in time whoever is connected.
+//! connection has an end, and [`Listener::serve`] returns in time whoever is connected.
 
 mod arriving;
 mod budget;

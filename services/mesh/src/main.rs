@@ -65,7 +65,7 @@ enum Verb {
     /// Run the gateway, as a process of a fleet or before any gRPC server.
     ///
     /// Without `--upstream` it serves this mesh's services, which it finds by the
-    /// settings under [peers]. With it, it serves the methods of those servers by
+    /// settings under `[peers]`. With it, it serves the methods of those servers by
     /// REST, gRPC-Web, Connect and gRPC.
     Gateway {
         #[command(flatten)]
