@@ -298,6 +298,7 @@ fn times_and_masks_have_text_of_their_own() {
         r#"{"timestamp":"2026-11-21T07:00:00Z"}"#,
     );
     same(r#"{"timestamps":["1970-01-01T00:00:00Z"],"duration":"0s","mask":""}"#);
+    same(r#"{"mask":"*,inner.*.fooBar,*.a"}"#);
     for json in [
         r#"{"timestamp":"2026"}"#,
         r#"{"duration":"1"}"#,

@@ -87,8 +87,9 @@ impl Printer<'_, '_> {
                 self.out.byte(b',')?;
             }
             let mut upper = false;
-            for &byte in path {
+            for (at, &byte) in path.iter().enumerate() {
                 match byte {
+                    b'*' if is_wildcard(path, at) => self.out.byte(byte)?,
                     b'_' if !upper => upper = true,
                     b'a'..=b'z' if std::mem::take(&mut upper) => {
                         self.out.byte(byte.to_ascii_uppercase())?
@@ -293,6 +294,12 @@ impl Printer<'_, '_> {
         }
         Ok(self.out.byte(b'}')?)
     }
+}
+
+/// Whether a `*` is a whole part of a path: every field, or every member of a list (AIP-161).
+fn is_wildcard(path: &[u8], at: usize) -> bool {
+    let ends = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b'.');
+    ends(at.checked_sub(1).and_then(|before| path.get(before))) && ends(path.get(at + 1))
 }
 
 #[cold]
