@@ -27,6 +27,13 @@ class Gateway:
         self.command = [str(part) for part in command]
         self.env = env or {}
 
+    @property
+    def headers(self):
+        """What the load sends with every request."""
+        if "--jwks" not in self.command:
+            return {}
+        return {"authorization": "Bearer " + (MADE / "data/token").read_text()}
+
     def is_built(self):
         program = self.command[0]
         if "/" in program:
@@ -57,7 +64,7 @@ GATEWAYS = [
         "--policies", HERE / "conf/policies.toml", "--jwks", MADE / "data/jwks.json",
         "--set", "gateway.access_log=true", "--set", "telemetry.log_format=json",
         "--set", "gateway.rates.limit_loopback=true",
-        "--set", "gateway.rates.read={per_minute=4000000000,burst=1000000}",
+        "--set", "gateway.rates.read.per_minute=4000000000", "--set", "gateway.rates.read.burst=1000000",
     ),
     Gateway(
         "envoy", 10000, ALL,
