@@ -35,7 +35,7 @@ const ALWAYS_SHOWN: [&str; 3] = ["idempotent-replayed", "ratelimit", "ratelimit-
 /// The header of a gRPC frame: a flag and a length.
 pub(crate) const FRAME_HEADER_BYTES: usize = 5;
 /// Room for headers of a call without growing.
-const CALL_HEADERS: usize = 14;
+const CALL_HEADERS: usize = 12;
 
 /// Which headers become metadata, and which metadata becomes headers.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// Where the outcome of an operation is asked for, beside `Location`.
 const OPERATION_LOCATION: &str = "operation-location";
 /// Room for the headers of an answer, with those that the edge adds, without growing.
-const ANSWER_HEADERS: usize = 14;
+const ANSWER_HEADERS: usize = 12;
 
 /// How unary answers are written, whatever the request.
 #[derive(Debug, Clone)]

@@ -1,9 +1,13 @@
 //! A service as a process of its own: what its one-line `main` calls, and what
 //! `mercat serve` does.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write as _, net::SocketAddr, num::NonZeroUsize, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     Contract, Settings,
@@ -125,11 +129,25 @@ fn try_run(service: &dyn Launch, flags: &Flags) -> Result<(), Error> {
         let _nobody_listens = write!(std::io::stdout(), "{}\n{own}", settings.show());
         return Ok(());
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-            Error::Build("the runtime cannot be made".to_owned(), Some(error.into()))
-        })?;
-    runtime.block_on(serve(service, &settings, flags))
+    runtime()?.block_on(serve(service, &settings, flags))
+}
+
+/// Cores that this process may run on.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// What a process runs on: a thread for each core. With one core there is nobody to
+/// share work with, and a runtime that knows so wakes nobody for it.
+pub fn runtime() -> Result<Runtime, Error> {
+    let mut builder = match cores() {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Build("the runtime cannot be made".to_owned(), Some(error.into())))
 }
 
 async fn serve(service: &dyn Launch, settings: &Settings, flags: &Flags) -> Result<(), Error> {

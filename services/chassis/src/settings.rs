@@ -244,10 +244,13 @@ impl Reader<'_> {
             };
             let Err(error) = alone(value) else { continue };
             let read = scalars(value);
-            if alone(&read).is_ok() {
-                *value = read;
-            } else {
-                self.problems.push(format!("`{name}.{key}`: {error}"));
+            match alone(&read) {
+                Ok(_) => *value = read,
+                // What is a table is wrong in what could not be read of it.
+                Err(error) if value.is_object() => {
+                    self.problems.push(format!("`{name}.{key}`: {error}"));
+                }
+                Err(_) => self.problems.push(format!("`{name}.{key}`: {error}")),
             }
         }
         if self.problems.len() > before {
@@ -424,6 +427,16 @@ mod tests {
         let shown = settings.show();
         let table = shown.split("[connections.tls]\n").nth(1).unwrap();
         assert!(table.starts_with("certificate_file = \"/etc/tls.crt\"\n"), "{shown}");
+
+        // A number that came as text is not what is wrong.
+        let wrong = sources(&[
+            ("MERCAT__CONNECTIONS__TLS__CERTIFICATE_FILE", "/etc/tls.crt"),
+            ("MERCAT__CONNECTIONS__TLS__KEY_FILE", "/etc/tls.key"),
+            ("MERCAT__CONNECTIONS__TLS__MAX_HANDSHAKES", "7"),
+            ("MERCAT__CONNECTIONS__TLS__RELOAD_INTERVAL", "5 parsecs"),
+        ]);
+        let error = Settings::load(&wrong, &[]).unwrap_err().to_string();
+        assert!(!error.contains("\"7\""), "{error}");
 
         let half = sources(&[("MERCAT__CONNECTIONS__TLS__KEY_FILE", "/etc/tls.key")]);
         let error = Settings::load(&half, &[]).unwrap_err().to_string();

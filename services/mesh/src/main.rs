@@ -242,7 +242,7 @@ fn main() -> ExitCode {
             buy(&gateway, &Wish { payment_method, quantity, pick: 0, quiet: false })
         }
         Verb::Bench { shoppers, purchases } => {
-            runtime().and_then(|runtime| bench::run(&runtime, Load { shoppers, purchases }))
+            run::runtime().and_then(|runtime| bench::run(&runtime, Load { shoppers, purchases }))
         }
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "mercat", &mut io::stdout());
@@ -253,13 +253,6 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => run::fail(&error),
     }
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Build("the runtime cannot be made".to_owned(), Some(error.into())))
 }
 
 /// Sends what telemetry holds back, but does not wait for ever.
@@ -301,7 +294,7 @@ impl Up {
             )
         })?;
         let flags = self.flags()?;
-        runtime()?.block_on(async {
+        run::runtime()?.block_on(async {
             if self.split {
                 self.split(&home, &flags, started).await
             } else {
@@ -441,7 +434,7 @@ fn gateway(flags: &Flags, foreign: &Foreign) -> Result<(), Error> {
         println!("{}\n{}", settings.show(), shown_gateway(&settings)?);
         return Ok(());
     }
-    runtime()?.block_on(async {
+    run::runtime()?.block_on(async {
         let signals = flags.signals()?;
         let host = Host::new(&settings, telemetry::init(&settings.telemetry)?)?;
         let admin = chassis::admin::Admin::new(host.telemetry.metrics().clone());
@@ -526,7 +519,7 @@ fn known_account(folder: &Path) -> Result<(String, String), Error> {
 }
 
 fn seed(products: u32, stock: i64, to: &To) -> Result<(), Error> {
-    runtime()?.block_on(async {
+    run::runtime()?.block_on(async {
         let client = to.client().await?;
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} products, {per_sec}, {eta} left")
@@ -544,7 +537,7 @@ fn seed(products: u32, stock: i64, to: &To) -> Result<(), Error> {
 }
 
 fn buy(gateway: &str, wish: &Wish) -> Result<(), Error> {
-    runtime()?.block_on(async {
+    run::runtime()?.block_on(async {
         let client = Client::new(gateway)?;
         let bought: Result<_, Fault> = shop::buy(&client, wish).await;
         let order = bought.map_err(|fault| {

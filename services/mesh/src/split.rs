@@ -1,15 +1,11 @@
 //! The same mesh as a process each, over loopback gRPC: what production looks
 //! like, on one machine.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-    process::Stdio,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
 use chassis::{Error, lifecycle::Signals};
 use tokio::{
+    net::TcpSocket,
     process::{Child, Command},
     time::Instant,
 };
@@ -27,6 +23,7 @@ pub struct Split {
     children: Vec<(String, Child)>,
     addresses: Vec<(String, SocketAddr)>,
     gateway: SocketAddr,
+    _held: Vec<TcpSocket>,
 }
 
 // === impl Split ===
@@ -46,13 +43,18 @@ impl Split {
         let program = std::env::current_exe()
             .map_err(|error| failed("this program cannot be found", error))?;
         let mut addresses = Vec::new();
+        let mut held = Vec::new();
         for (position, name) in names.iter().enumerate() {
-            let address =
-                free(&ports.address(position)).map_err(|error| failed("no port is free", error))?;
+            let (address, socket) = hold(&ports.address(position))
+                .await
+                .map_err(|error| failed("no port is free", error))?;
             addresses.push(((*name).to_owned(), address));
+            held.push(socket);
         }
-        let gateway = free(gateway)
+        let (gateway, socket) = hold(gateway)
+            .await
             .map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
+        held.push(socket);
         let mut children = Vec::new();
         for (name, address) in &addresses {
             let mut command = command(&program, home, &addresses);
@@ -69,7 +71,7 @@ impl Split {
         let child =
             command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
         children.push(("gateway".to_owned(), child));
-        let mut split = Self { children, addresses, gateway };
+        let mut split = Self { children, addresses, gateway, _held: held };
         split.ready().await?;
         Ok(split)
     }
@@ -160,9 +162,20 @@ fn command(program: &std::path::Path, home: &Home, addresses: &[(String, SocketA
     command
 }
 
-/// The address, with a free port in the place of 0.
-fn free(address: &str) -> io::Result<SocketAddr> {
-    TcpListener::bind(address)?.local_addr()
+/// The address, with a free port in the place of 0, and what keeps the port for a
+/// child: a socket that is bound and does not listen lets one other listen there,
+/// and the system gives the port to nobody else meanwhile.
+async fn hold(address: &str) -> io::Result<(SocketAddr, TcpSocket)> {
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address) {
+            Ok(()) => return Ok((socket.local_addr()?, socket)),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Whether `/readyz` says so.

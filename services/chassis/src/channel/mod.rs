@@ -61,7 +61,9 @@ pub struct Config {
     /// How long a connect may take.
     #[serde(with = "crate::duration")]
     pub connect_timeout: Duration,
-    /// Connections to one instance, so that the end of one hits a part of the calls.
+    /// Connections to one instance, so that the end of one hits a part of the calls
+    /// and no core waits for another. One where there is one core: what it writes
+    /// then goes out in fewer pieces.
     pub connections_per_endpoint: usize,
     /// Silence after which a peer is asked whether it is still there.
     #[serde(with = "crate::duration")]
@@ -150,7 +152,7 @@ impl Default for Config {
         Self {
             deadline_overhead: Duration::from_millis(5),
             connect_timeout: Duration::from_secs(1),
-            connections_per_endpoint: 2,
+            connections_per_endpoint: crate::run::cores().min(2),
             keep_alive_interval: Duration::from_secs(5),
             keep_alive_timeout: Duration::from_secs(3),
             stream_window: 1 << 20,

@@ -66,7 +66,9 @@ pub fn write(headers: &mut HeaderMap, left: Duration) {
             break;
         }
     }
-    if let Ok(value) = HeaderValue::from_bytes(text.get(at..).unwrap_or_default()) {
+    if let Ok(mut value) = HeaderValue::from_bytes(text.get(at..).unwrap_or_default()) {
+        // It hardly ever comes twice: not for HPACK's table.
+        value.set_sensitive(true);
         headers.insert(GRPC_TIMEOUT, value);
     }
 }

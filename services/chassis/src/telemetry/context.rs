@@ -88,7 +88,10 @@ impl TraceContext {
 
     /// Writes the headers of an outgoing call.
     pub fn inject(&self, headers: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::from_bytes(&self.encode()) {
+        if let Ok(mut value) = HeaderValue::from_bytes(&self.encode()) {
+            // No two calls have the same: in HPACK's table it would only push out what
+            // calls do have in common (RFC 7541, section 6.2.3).
+            value.set_sensitive(true);
             headers.insert(TRACEPARENT, value);
         }
         match &self.state {

@@ -134,7 +134,12 @@ async fn they_would_if_every_call_was_cancelled_at_once() {
         blind_resets_max: usize::MAX,
         ..Config::default()
     };
-    assert!(!survives(config).await);
+    // A server that got its turn between the resets takes them: then it was not busy.
+    let mut has_died = false;
+    for _ in 0..10 {
+        has_died = has_died || !survives(config.clone()).await;
+    }
+    assert!(has_died);
 }
 
 #[tokio::test]
