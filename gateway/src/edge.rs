@@ -241,7 +241,7 @@ impl Inner {
         let is_ready = self.health.is_ready();
         let services: serde_json::Map<String, serde_json::Value> = self
             .health
-            .services()
+            .told()
             .into_iter()
             .map(|(name, is_ready)| (name, if is_ready { "ready" } else { "not ready" }.into()))
             .collect();

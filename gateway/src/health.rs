@@ -25,8 +25,19 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// How long one may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Of each service its channel and the gRPC services it serves.
-type Watched = BTreeMap<String, (Channel, Vec<String>)>;
+/// The services that are asked, by name.
+type Watched = BTreeMap<String, Service>;
+
+/// A service that is asked.
+#[derive(Debug)]
+struct Service {
+    channel: Channel,
+    /// The gRPC services it serves.
+    grpc: Vec<String>,
+    /// What it is called before strangers. An upstream that is not of the mesh goes
+    /// by its address, and is told by what it serves.
+    told: Vec<String>,
+}
 
 /// The health of every service, as of the last second. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,13 +62,15 @@ impl Aggregate {
     }
 
     /// From now on the services of this contract are those that are asked.
-    pub(crate) fn watch(&self, contract: &Contract, peers: &Peers) {
+    pub(crate) fn watch(&self, contract: &Contract, peers: &Peers, is_foreign: bool) {
         let services: Watched = contract
             .service_names()
             .into_iter()
             .map(|name| {
                 let grpc = contract.grpc_services(&name);
-                (name.clone(), (peers.channel(&name), grpc))
+                let told = if is_foreign { grpc.clone() } else { vec![name.clone()] };
+                let channel = peers.channel(&name);
+                (name, Service { channel, grpc, told })
             })
             .collect();
         self.services.store(Arc::new(services));
@@ -83,8 +96,18 @@ impl Aggregate {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
-    /// Each service, and whether it is ready.
-    pub(crate) fn services(&self) -> BTreeMap<String, bool> {
+    /// Each service, and whether it is ready, for whoever asks.
+    pub(crate) fn told(&self) -> BTreeMap<String, bool> {
+        let services = self.services.load();
+        let mut told = BTreeMap::new();
+        for (name, is_ready) in self.services() {
+            let names = services.get(&name).into_iter().flat_map(|service| &service.told);
+            told.extend(names.map(|name| (name.clone(), is_ready)));
+        }
+        told
+    }
+
+    fn services(&self) -> BTreeMap<String, bool> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -100,8 +123,8 @@ impl Aggregate {
     pub(crate) async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.tell("", false).await;
-        for (_, grpc) in self.services.load_full().values() {
-            for name in grpc {
+        for service in self.services.load_full().values() {
+            for name in &service.grpc {
                 self.tell(name, false).await;
             }
         }
@@ -109,8 +132,8 @@ impl Aggregate {
 
     async fn look(&self) {
         let services = self.services.load_full();
-        let asked = services.iter().map(|(name, (channel, _))| async move {
-            let mut client = HealthClient::new(channel.clone());
+        let asked = services.iter().map(|(name, service)| async move {
+            let mut client = HealthClient::new(service.channel.clone());
             let answer = tokio::time::timeout(
                 PATIENCE,
                 client.check(HealthCheckRequest { service: String::new() }),
@@ -135,8 +158,8 @@ impl Aggregate {
             if before.get(name) == Some(is_ready) {
                 continue;
             }
-            if let Some((_, grpc)) = services.get(name) {
-                for service in grpc {
+            if let Some(service) = services.get(name) {
+                for service in &service.grpc {
                     self.tell(service, *is_ready).await;
                 }
             }

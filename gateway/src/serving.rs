@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chassis::{
-    Contract, Error, Keys, Peers, Routes, channel,
+    Contract, Error, Keys, Peers, Routes,
+    channel::{self, Callers},
     guard::Guard,
     serve::{Limits, Stack, reflection},
     service::{Host, public_keys},
@@ -52,7 +53,7 @@ impl Maker {
             self.host.telemetry.service(crate::NAME),
             self.host.switchboard.clone(),
             self.addresses.clone(),
-            self.channel.clone(),
+            channel::Config { callers: Callers::Strangers, ..self.channel.clone() },
             Arc::new(|| None),
         )
     }
@@ -72,7 +73,7 @@ impl Maker {
         let peers = self.peers(contract);
         let fetch = peers.clone();
         self.keys.fetch_from(Arc::new(move || Box::pin(public_keys(fetch.clone()))));
-        self.health.watch(contract, &peers);
+        self.health.watch(contract, &peers, learned.is_foreign);
         let exposed: Vec<String> = contract
             .pool()
             .services()

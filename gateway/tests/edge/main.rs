@@ -14,6 +14,7 @@ mod rest;
 mod sockets;
 mod streams;
 mod uploads;
+mod strangers;
 mod upstream;
 mod web;
 mod wire;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 
 use super::{
+    Callers,
     breaker::Admission,
     endpoint::{Endpoint, PENALTY},
 };
@@ -31,6 +32,7 @@ pub(super) struct Method {
 /// A call that is being made: counted when it ends, however it ends.
 pub(super) struct Made {
     pub(super) peer: Arc<str>,
+    pub(super) callers: Callers,
     pub(super) method: Arc<Method>,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
@@ -50,19 +52,19 @@ pub(super) struct Sent {
 // === impl Made ===
 
 impl Made {
+    /// What its caller knows the peer by.
     pub(super) fn peer(&self) -> &str {
-        &self.peer
+        self.callers.name(&self.peer)
     }
 
     pub(super) fn expired(&self) -> Fault {
-        Fault::deadline_exceeded(ErrorReason::DeadlineExceeded)
-            .message(format!(
-                "{} had no answer from {} within {}",
-                self.method.path,
-                self.peer,
-                crate::duration::format(&self.deadline.duration_since(self.started)),
-            ))
-            .metadata("peer", &*self.peer)
+        let fault = Fault::deadline_exceeded(ErrorReason::DeadlineExceeded).message(format!(
+            "{} had no answer from {} within {}",
+            self.method.path,
+            self.peer(),
+            crate::duration::format(&self.deadline.duration_since(self.started)),
+        ));
+        self.callers.blame(fault, &self.peer)
     }
 
     pub(super) fn refuse(mut self, fault: Fault) -> Response<Body> {

@@ -45,7 +45,7 @@ pub use switchboard::Switchboard;
 pub use tls::Tls;
 use tls::Trust;
 
-use crate::{Contract, settings::SettingsError, telemetry::Telemetry};
+use crate::{Contract, Fault, settings::SettingsError, telemetry::Telemetry};
 
 /// The header that carries the identity of the calling service.
 pub const SERVICE_IDENTITY: HeaderName = HeaderName::from_static("x-mercat-service");
@@ -115,8 +115,22 @@ pub struct Config {
     /// How long they do at most.
     #[serde(with = "crate::duration")]
     pub breaker_open_for_max: Duration,
+    /// Who makes the calls; no setting, but for whoever makes the channel to say.
+    #[serde(skip)]
+    pub callers: Callers,
     /// `[channel.tls]`: how peers at `https://` addresses are believed.
     pub tls: Tls,
+}
+
+/// Who makes the calls, and so what is said of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Callers {
+    /// Services of the mesh, which are told the peer that failed.
+    #[default]
+    Services,
+    /// Strangers, at the edge. A peer that is not of the mesh is called by its
+    /// address, which is for the log and the trace alone.
+    Strangers,
 }
 
 /// How a service proves who it is, if it can: the value of [`SERVICE_IDENTITY`].
@@ -172,6 +186,7 @@ impl Default for Config {
             breaker_failures: 5,
             breaker_open_for: Duration::from_millis(500),
             breaker_open_for_max: Duration::from_secs(5),
+            callers: Callers::default(),
             tls: Tls::default(),
         }
     }
@@ -181,6 +196,26 @@ impl Config {
     /// Refuses certificates that cannot be used, before anybody calls.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.tls.check()
+    }
+}
+
+// === impl Callers ===
+
+impl Callers {
+    /// What a peer is called before them.
+    fn name(self, peer: &str) -> &str {
+        match self {
+            Self::Services => peer,
+            Self::Strangers => "the service",
+        }
+    }
+
+    /// A fault that says which peer it was, if that is for them to know.
+    fn blame(self, fault: Fault, peer: &str) -> Fault {
+        match self {
+            Self::Services => fault.metadata("peer", peer),
+            Self::Strangers => fault,
+        }
     }
 }
 

@@ -150,7 +150,8 @@ impl Peer {
         }
         let deadline = started + allowed;
         let peer = Arc::clone(&self.name);
-        let made = Made { peer, method, started, deadline, code: Code::Cancelled, span };
+        let callers = self.config.callers;
+        let made = Made { peer, callers, method, started, deadline, code: Code::Cancelled, span };
         if allowed.is_zero() {
             let fault = made.expired();
             return made.refuse(fault);
@@ -315,19 +316,21 @@ impl Peer {
         } else {
             format!("each of its {instances} instances")
         };
-        Fault::unavailable(ErrorReason::Unavailable)
-            .message(format!("{} is unavailable: {who} failed again and again", self.name))
-            .metadata("peer", &*self.name)
+        let name = self.config.callers.name(&self.name);
+        let fault = Fault::unavailable(ErrorReason::Unavailable)
+            .message(format!("{name} is unavailable: {who} failed again and again"))
             .metadata("breaker", "open")
-            .retry_after(left)
+            .retry_after(left);
+        self.config.callers.blame(fault, &self.name)
     }
 
     /// Addresses are for the log, not for the caller.
     fn unavailable(&self, why: String) -> Fault {
-        Fault::unavailable(ErrorReason::Unavailable)
-            .message(format!("{} is unavailable: it could not be reached", self.name))
-            .metadata("peer", &*self.name)
-            .because(why)
+        let name = self.config.callers.name(&self.name);
+        let fault = Fault::unavailable(ErrorReason::Unavailable)
+            .message(format!("{name} is unavailable: it could not be reached"))
+            .because(why);
+        self.config.callers.blame(fault, &self.name)
     }
 
     /// The response of the last attempt; the call is over, or its body goes on.
