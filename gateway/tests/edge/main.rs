@@ -10,6 +10,7 @@ mod foreign;
 mod grpc;
 mod json_schema;
 mod openapi;
+mod leaving;
 mod rest;
 mod sockets;
 mod streams;
