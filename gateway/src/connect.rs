@@ -91,7 +91,7 @@ impl Connect {
         let Some(method) = serving.schema.method(request.uri().path()) else {
             return unknown(serving, request.uri().path());
         };
-        let is_unary = !method.is_client_streaming() && !method.is_server_streaming();
+        let is_unary = is_unary(method);
         let is_get = *request.method() == Verb::GET;
         let may_get = is_unary && method.idempotency() == Idempotency::NoSideEffects;
         if (is_get && !may_get) || (!is_get && *request.method() != Verb::POST) {
@@ -236,6 +236,16 @@ fn not_allowed(verb: &Verb, allow: &'static str) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, why);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
+}
+
+/// The answer to a media type of no protocol at the path of a method: as with every
+/// server of Connect, no JSON, which its clients would read as an error of the call.
+pub(crate) fn no_protocol(method: &Method, headers: &HeaderMap) -> Response<Body> {
+    unsupported(media_type(headers), is_unary(method))
+}
+
+fn is_unary(method: &Method) -> bool {
+    !method.is_client_streaming() && !method.is_server_streaming()
 }
 
 fn unsupported(kind: &str, is_unary: bool) -> Response<Body> {

@@ -47,6 +47,7 @@ use transcode::{Content as Kind, Match, PrintOptions, RouteError};
 
 use crate::{
     config::Config,
+    connect,
     edge::Matched,
     http_body::{Form, is_form},
     serving::Serving,
@@ -132,7 +133,12 @@ impl Rest {
         let mut matched = None;
         let answered = self.try_answer(serving, &parts, body, request_id, &mut matched).await;
         let mut response = answered.unwrap_or_else(|refusal| {
-            let mut response = refusal.response(&serving.schema, &parts.headers, request_id);
+            let mut response = match serving.schema.method(parts.uri.path()) {
+                Some(method) if refusal.is(ErrorReason::MediaTypeUnsupported) => {
+                    connect::no_protocol(method, &parts.headers)
+                }
+                _ => refusal.response(&serving.schema, &parts.headers, request_id),
+            };
             response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
             response
         });

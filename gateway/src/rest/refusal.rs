@@ -91,6 +91,11 @@ impl Refusal {
         refusal
     }
 
+    /// Whether it is for this reason.
+    pub(super) fn is(&self, reason: ErrorReason) -> bool {
+        self.fault.is(reason)
+    }
+
     /// The fault alone, where there is no response to put headers on.
     pub(crate) fn into_fault(self) -> Fault {
         *self.fault

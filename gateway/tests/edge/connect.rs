@@ -277,6 +277,15 @@ async fn what_is_no_call_is_refused_by_its_http_status() {
         let reply = call(&edge, path, &[("content-type", kind), VERSION], "").await;
         assert_eq!((reply.status.as_u16(), reply.header("accept-post")), (415, accepted), "{kind}");
     }
+    // What is of no protocol at all, too: JSON would be an error of Connect.
+    for (path, accepted) in [
+        (LEND, "application/proto, application/json"),
+        (WATCH, "application/connect+proto, application/connect+json"),
+    ] {
+        let reply = call(&edge, path, &[("content-type", "image/jpeg")], "JFIF").await;
+        assert_eq!((reply.status.as_u16(), reply.header("accept-post")), (415, accepted));
+        assert_eq!(reply.json, Value::Null, "{reply:?}");
+    }
     let deleted = send(to, request(to, "DELETE", LEND, &[PROTO], "")).await;
     assert_eq!((deleted.status.as_u16(), deleted.header("allow")), (405, "POST"));
     let deleted = send(to, request(to, "DELETE", GET_BOOK, &[PROTO], "")).await;
