@@ -60,6 +60,8 @@ struct Decoding {
     decoder: Option<Decoder>,
     bounds: Bounds,
     rest: Bytes,
+    /// Whether what was taken stands for more than was made of it.
+    is_more: bool,
     taken: usize,
     made: usize,
 }
@@ -111,8 +113,15 @@ pub(crate) fn offer(headers: &mut HeaderMap) {
 }
 
 fn decoding(body: Body, decoder: Decoder, bounds: Bounds) -> Body {
-    let source =
-        Decoding { body, decoder: Some(decoder), bounds, rest: Bytes::new(), taken: 0, made: 0 };
+    let source = Decoding {
+        body,
+        decoder: Some(decoder),
+        bounds,
+        rest: Bytes::new(),
+        is_more: false,
+        taken: 0,
+        made: 0,
+    };
     let pieces = stream::unfold(source, |mut source| async move {
         let piece = source.next().await?;
         Some((piece.map(Frame::data), source))
@@ -126,27 +135,26 @@ impl Decoding {
         let mut out = Vec::new();
         while out.is_empty() {
             let mut decoder = self.decoder.take()?;
-            if self.rest.is_empty() {
+            if self.rest.is_empty() && !self.is_more {
                 match self.body.frame().await {
                     Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                     Some(Err(status)) => return Some(Err(status)),
                     None => {
-                        let finished = decoder.finish(&mut out);
-                        return match finished {
-                            Err(why) => Some(Err(unreadable(&why).into())),
-                            Ok(()) if out.is_empty() => None,
-                            Ok(()) => Some(Ok(out.into())),
-                        };
+                        let finished = decoder.finish();
+                        return finished.err().map(|why| Err(unreadable(&why).into()));
                     }
                 }
             }
-            while !self.rest.is_empty() && out.len() < PIECE_BYTES {
-                let step = self.rest.split_to(self.rest.len().min(STEP_BYTES));
+            while (self.is_more || !self.rest.is_empty()) && out.len() < PIECE_BYTES {
+                let piece = self.rest.get(..STEP_BYTES).unwrap_or(&self.rest);
                 let before = out.len();
-                if let Err(why) = decoder.write(&step, &mut out) {
-                    return Some(Err(unreadable(&why).into()));
-                }
-                self.taken = self.taken.saturating_add(step.len());
+                let step = match decoder.step(piece, &mut out) {
+                    Ok(step) => step,
+                    Err(why) => return Some(Err(unreadable(&why).into())),
+                };
+                self.rest.advance(step.taken);
+                self.is_more = step.is_more;
+                self.taken = self.taken.saturating_add(step.taken);
                 self.made = self.made.saturating_add(out.len() - before);
                 let most = self.taken.saturating_mul(self.bounds.ratio_max);
                 if self.made > most.max(RATIO_FREE_BYTES) {
@@ -381,6 +389,34 @@ fn too_dense(most: usize) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_bomb_goes_off_in_small_pieces_and_no_further_than_its_ratio() {
+        let bomb = vec![0; 16 << 20];
+        for coding in Coding::ALL {
+            let mut small = Vec::new();
+            compress(coding, &bomb, &mut small).unwrap();
+            for ratio_max in [usize::MAX, 50] {
+                let bounds = Bounds { bytes_max: 16 << 20, ratio_max };
+                let decoder = Decoder::new(coding, bounds.bytes_max).unwrap();
+                let body = Body::new(Full::new(Bytes::from(small.clone())));
+                let mut body = decoding(body, decoder, bounds);
+                let (mut made, mut is_whole) = (0, true);
+                while let Some(piece) = body.frame().await {
+                    let Ok(piece) = piece else {
+                        is_whole = false;
+                        break;
+                    };
+                    let bytes = piece.into_data().unwrap().len();
+                    assert!(bytes <= 2 * PIECE_BYTES, "{coding:?} made {bytes} bytes at once");
+                    made += bytes;
+                }
+                assert_eq!(is_whole, ratio_max == usize::MAX, "{coding:?}");
+                let most = if is_whole { bomb.len() } else { RATIO_FREE_BYTES };
+                assert!(made <= most, "{coding:?} made {made} bytes");
+            }
+        }
+    }
 
     #[test]
     fn the_client_gets_the_coding_it_likes_best() {

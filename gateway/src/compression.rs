@@ -118,37 +118,5 @@ pub(crate) fn decompress(
 ) -> Result<(), Unreadable> {
     let mut decoder = Decoder::new(coding, bytes_max)?;
     decoder.write(data, out)?;
-    decoder.finish(out)
-}
-
-// === Sink ===
-
-/// Where the writers of the br coding leave their bytes.
-#[derive(Debug, Default)]
-struct Sink {
-    bytes: Vec<u8>,
-    /// Bytes that it still takes.
-    room: usize,
-}
-
-impl Sink {
-    fn new(room: usize) -> Self {
-        Self { bytes: Vec::new(), room }
-    }
-
-    fn drain(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.bytes);
-    }
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.room = self.room.checked_sub(data.len()).ok_or(io::ErrorKind::FileTooLarge)?;
-        self.bytes.extend_from_slice(data);
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    decoder.finish()
 }

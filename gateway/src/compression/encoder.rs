@@ -6,7 +6,7 @@ use brotli::{CompressorWriter, enc::BrotliEncoderParams};
 use flate2::{Compress, Compression, FlushCompress, Status};
 use zstd::stream::raw::{CParameter, Encoder as Zstd, InBuffer, Operation as _, OutBuffer};
 
-use super::{Coding, Sink};
+use super::Coding;
 
 /// What the edge spends on gzip and deflate, of 9: more takes twice as long for
 /// a few percent.
@@ -31,7 +31,7 @@ pub(crate) struct Encoder(Inner);
 enum Inner {
     Deflate(Compress),
     Zstd(Zstd<'static>),
-    Brotli(Box<CompressorWriter<Sink>>),
+    Brotli(Box<CompressorWriter<Vec<u8>>>),
 }
 
 // === impl Encoder ===
@@ -70,8 +70,8 @@ impl Encoder {
                     size_hint: bytes.unwrap_or(0),
                     ..BrotliEncoderParams::default()
                 };
-                let sink = Sink::new(usize::MAX);
-                let writer = CompressorWriter::with_params(sink, BROTLI_BUFFER_BYTES, &params);
+                let writer =
+                    CompressorWriter::with_params(Vec::new(), BROTLI_BUFFER_BYTES, &params);
                 Inner::Brotli(Box::new(writer))
             }
         }))
@@ -90,7 +90,7 @@ impl Encoder {
             }
             Inner::Brotli(brotli) => {
                 io::Write::write_all(&mut **brotli, data)?;
-                brotli.get_mut().drain(out);
+                out.append(brotli.get_mut());
                 Ok(())
             }
         }
@@ -107,7 +107,7 @@ impl Encoder {
             }
             Inner::Brotli(brotli) => {
                 io::Write::flush(&mut **brotli)?;
-                brotli.get_mut().drain(out);
+                out.append(brotli.get_mut());
                 Ok(())
             }
         }
@@ -122,7 +122,7 @@ impl Encoder {
                 Ok(())
             }
             Inner::Brotli(brotli) => {
-                brotli.into_inner().drain(out);
+                out.append(&mut brotli.into_inner());
                 Ok(())
             }
         }

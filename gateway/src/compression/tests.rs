@@ -50,7 +50,7 @@ fn pieces_of_any_size_are_as_the_whole() {
             for piece in small.chunks(piece) {
                 decoder.write(piece, &mut back).unwrap();
             }
-            decoder.finish(&mut back).unwrap();
+            decoder.finish().unwrap();
             assert_eq!(back, data, "{coding:?} {piece}");
         }
     }
@@ -85,6 +85,51 @@ fn a_bomb_is_put_out_at_its_limit() {
         let read = decompress(coding, &small, bomb.len() - 1, &mut Vec::new());
         assert!(matches!(read, Err(Unreadable::TooLarge { .. })), "{coding:?}");
     }
+}
+
+#[test]
+fn a_step_gives_no_more_than_there_is_room_for() {
+    for coding in Coding::ALL {
+        let small = compressed(coding, &vec![0; 16 << 20]);
+        let mut decoder = Decoder::new(coding, 16 << 20).unwrap();
+        let (mut data, mut made) = (&*small, 0);
+        loop {
+            let mut out = Vec::new();
+            let step = decoder.step(data, &mut out).unwrap();
+            assert!(out.len() <= 64 << 10, "{coding:?} gave {} bytes at once", out.len());
+            made += out.len();
+            data = &data[step.taken..];
+            if data.is_empty() && !step.is_more {
+                break;
+            }
+        }
+        assert_eq!((made, decoder.finish()), (16 << 20, Ok(())), "{coding:?}");
+    }
+}
+
+#[test]
+fn br_has_no_larger_window_than_its_rfc_nor_than_can_come_out() {
+    let with = |params: brotli::enc::BrotliEncoderParams| {
+        let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 4_096, &params);
+        std::io::Write::write_all(&mut writer, &vec![0; 1 << 20]).unwrap();
+        writer.into_inner()
+    };
+    let read = |data: &[u8], bytes_max| {
+        let mut out = Vec::new();
+        let read = decompress(Coding::Brotli, data, bytes_max, &mut out);
+        (read, out.len())
+    };
+    let usual = with(brotli::enc::BrotliEncoderParams::default());
+    assert_eq!(read(&usual, 1 << 20), (Ok(()), 1 << 20));
+    let (refused, made) = read(&usual, 100_000);
+    assert_eq!(refused, Err(Unreadable::TooLarge { bytes_max: 100_000 }));
+    assert_eq!(made, 0, "its head says that it is too large");
+    let large = brotli::enc::BrotliEncoderParams {
+        large_window: true,
+        lgwin: 26,
+        ..brotli::enc::BrotliEncoderParams::default()
+    };
+    assert_eq!(read(&with(large), 1 << 20).0, Err(Unreadable::Broken(Coding::Brotli)));
 }
 
 #[test]

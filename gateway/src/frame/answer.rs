@@ -161,15 +161,6 @@ pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
     headers.get(GRPC_ENCODING).is_some_and(|coding| coding != "identity")
 }
 
-/// What trailers say, for a person and for a program.
-#[cfg_attr(not(test), expect(dead_code, reason = "REST reads its answers so next"))]
-pub(crate) fn fault(trailers: &HeaderMap) -> Fault {
-    match Status::from_header_map(trailers) {
-        Some(status) => Fault::from_status(&status),
-        None => ended_early(),
-    }
-}
-
 /// The trailers that tell of a fault.
 pub(crate) fn trailers(fault: Fault) -> HeaderMap {
     status_trailers(&Status::from(fault))

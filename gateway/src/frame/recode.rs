@@ -24,6 +24,9 @@ use crate::{
     config::Config,
 };
 
+/// Messages go on together until they have this many bytes.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// How a client writes its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
@@ -226,10 +229,13 @@ pub(crate) fn recoded(body: Body, reader: Reader, mishap: Mishap) -> Body {
 }
 
 impl Recoded {
-    /// The frames of all messages that have arrived; empty if there are none.
+    /// The frames of messages that have arrived, but no more than a piece of them:
+    /// a few bytes may stand for hundreds of the largest. Empty if there are none.
     fn take(&mut self) -> Result<Vec<u8>, Fault> {
         let mut out = Vec::new();
-        while let Some(frame) = self.frames.pull()? {
+        while out.len() < PIECE_BYTES
+            && let Some(frame) = self.frames.pull()?
+        {
             read_frame(&self.reader, &frame, &mut out)?;
         }
         Ok(out)
@@ -255,14 +261,15 @@ impl HttpBody for Recoded {
             if this.is_over {
                 return Poll::Ready(None);
             }
+            match this.take() {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => return Poll::Ready(Some(Ok(Piece::data(out.into())))),
+                Err(fault) => break fault,
+            }
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(piece)) => {
-                    let Ok(data) = piece.into_data() else { continue };
-                    this.frames.push(data);
-                    match this.take() {
-                        Ok(out) if out.is_empty() => {}
-                        Ok(out) => return Poll::Ready(Some(Ok(Piece::data(out.into())))),
-                        Err(fault) => break fault,
+                    if let Ok(data) = piece.into_data() {
+                        this.frames.push(data);
                     }
                 }
                 None if this.frames.is_empty() => {

@@ -10,6 +10,7 @@ use tonic::{Code, Status, body::Body};
 
 use super::{
     answer::{self, Answer, Part},
+    recode::{self, Bounds, Codec, Reader},
     request::{self, Mishap},
     *,
 };
@@ -27,6 +28,10 @@ fn body(pieces: Vec<Result<Piece<Bytes>, Status>>) -> Body {
 
 fn data(pieces: &[&[u8]]) -> Body {
     body(pieces.iter().map(|piece| Ok(Piece::data(Bytes::copy_from_slice(piece)))).collect())
+}
+
+fn code_of(trailers: &HeaderMap) -> Code {
+    Status::from_header_map(trailers).unwrap().code()
 }
 
 fn well() -> HeaderMap {
@@ -105,7 +110,7 @@ fn what_cannot_be_written_leaves_nothing_behind() {
     assert_eq!(out, b"before");
     append(&mut out, 1, |out| {
         out.extend_from_slice(b"whole");
-        Ok(())
+        Ok::<_, Fault>(())
     })
     .unwrap();
     assert_eq!(out, [b"before".as_slice(), &framed(1, b"whole")].concat());
@@ -144,7 +149,7 @@ async fn what_is_wrong_with_a_request_on_its_way_is_what_its_client_hears() {
         std::future::pending::<Response<Body>>().await
     });
     let headers = answer.await.into_parts().0.headers;
-    assert_eq!(answer::fault(&headers).code(), Code::Internal);
+    assert_eq!(code_of(&headers), Code::Internal);
 }
 
 #[tokio::test]
@@ -210,6 +215,31 @@ async fn an_answer_that_breaks_off_fails_whatever_came_before() {
     for (at, (pieces, code)) in cases.into_iter().enumerate() {
         let answer = Answer::new(&HeaderMap::new(), body(pieces), 10);
         let trailers = answer.unary().await.unwrap_err();
-        assert_eq!(answer::fault(&trailers).code(), code, "case {at}");
+        assert_eq!(code_of(&trailers), code, "case {at}");
     }
+}
+
+#[tokio::test]
+async fn a_piece_full_of_bombs_goes_off_one_by_one() {
+    let mut small = Vec::new();
+    compression::compress(Coding::Zstd, &vec![0; 100_000], &mut small).unwrap();
+    let piece = framed(COMPRESSED, &small).repeat(200);
+    assert!(piece.len() < 20_000, "{}", piece.len());
+    let pool = prost_reflect::DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let schema = transcode::Schema::lenient(&pool).0;
+    let reader = Reader {
+        message: schema.message("google.rpc.Status").unwrap(),
+        schema: schema.into(),
+        codec: Codec::Proto,
+        coding: Some(Coding::Zstd),
+        bounds: Bounds { request_bytes_max: 100_000, answer_bytes_max: 0, json_depth_max: 0 },
+    };
+    let mut body = recode::recoded(data(&[&piece]), reader, Mishap::default());
+    let mut count = 0;
+    while let Some(piece) = body.frame().await {
+        let bytes = piece.unwrap().into_data().unwrap().len();
+        assert!(bytes < 200_000, "{bytes} bytes were made of one piece");
+        count += bytes / 100_000;
+    }
+    assert_eq!(count, 200);
 }

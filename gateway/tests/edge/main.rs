@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says why it failed")]
 #![expect(clippy::disallowed_methods, reason = "what a test spawns ends with its runtime")]
 
+mod bounds;
 mod client;
 mod coding;
 mod connect;
@@ -9,13 +10,13 @@ mod files;
 mod foreign;
 mod grpc;
 mod json_schema;
-mod openapi;
 mod leaving;
+mod openapi;
 mod rest;
 mod sockets;
+mod strangers;
 mod streams;
 mod uploads;
-mod strangers;
 mod upstream;
 mod web;
 mod wire;
