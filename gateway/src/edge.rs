@@ -142,13 +142,13 @@ impl Inner {
             Speech::Http => self.http(&serving, request, &request_id).await,
         };
         let headers = response.headers_mut();
-        self.cors.admit(headers, origin.as_ref());
         if speech != Speech::Grpc {
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             if let Ok(name) = HeaderValue::from_str(&request_id) {
                 headers.insert(REQUEST_ID, name);
             }
         }
+        self.cors.admit(headers, origin.as_ref());
         if self.access_log {
             let status = response.status().as_u16();
             let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
