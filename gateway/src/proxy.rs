@@ -7,10 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use chassis::{
-    Channel, Contract, Fault, Peers, Routes,
-    guard::{Guard, SERVICE_HEADER},
-};
+use chassis::{Channel, Contract, Fault, Peers, Routes, guard::Guard};
 use contracts::mesh::v1::ErrorReason;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response, header};
@@ -21,7 +18,7 @@ use crate::rates::Rates;
 
 /// Headers that speak of one connection (RFC 9110, section 7.6.1) or of the edge,
 /// and go no further.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -32,7 +29,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::ORIGIN,
     header::REFERER,
 ];
-/// Headers with this prefix are the mesh's own: nobody outside may send them.
+/// Headers with this prefix are the mesh's own: nobody outside may send them, a
+/// service's identity least of all.
 const INTERNAL_PREFIX: &str = "x-mercat-";
 
 /// Hands calls to the services. Cheap to clone.
@@ -132,13 +130,11 @@ fn unknown(message: String) -> Response<Body> {
 /// Takes away what must not cross the edge, above all what would be believed
 /// inside it.
 fn strip(headers: &mut HeaderMap) {
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(SERVICE_HEADER);
-    let internal: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(INTERNAL_PREFIX)).cloned().collect();
-    for name in internal {
+    let stays_out = |name: &&HeaderName| {
+        name.as_str().starts_with(INTERNAL_PREFIX) || HOP_BY_HOP.contains(name)
+    };
+    let unwanted: Vec<HeaderName> = headers.keys().filter(stays_out).cloned().collect();
+    for name in unwanted {
         headers.remove(name);
     }
 }

@@ -202,6 +202,15 @@ impl<C> Context<C> {
 impl Host {
     /// A host as settings have it: real time, the embedded contracts.
     pub fn new(settings: &Settings, telemetry: telemetry::Guard) -> Result<Self, Error> {
+        Self::with_contract(settings, telemetry, Contract::embedded()?)
+    }
+
+    /// The same for other contracts than this build's.
+    pub fn with_contract(
+        settings: &Settings,
+        telemetry: telemetry::Guard,
+        contract: Arc<Contract>,
+    ) -> Result<Self, Error> {
         let mesh_key = match &settings.mesh.mesh_key_file {
             Some(file) => {
                 let seed = settings::mesh_seed(file.as_ref(), false).map_err(|source| {
@@ -215,7 +224,7 @@ impl Host {
             None => MeshKey::ephemeral()?,
         };
         Ok(Self {
-            contract: Contract::embedded()?,
+            contract,
             telemetry: Arc::new(telemetry),
             switchboard: Switchboard::new(),
             clock: Clock::system(),

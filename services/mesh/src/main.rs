@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -429,14 +430,23 @@ fn gateway(flags: &Flags, foreign: &Foreign) -> Result<(), Error> {
         .flags
         .extend(flags.listen.iter().map(|address| ("gateway.listen".to_owned(), address.clone())));
     sources.flags.extend(foreign.settings());
-    let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
+    let names: Vec<String> =
+        mesh::services().iter().map(|service| service.name().to_owned()).collect();
+    let settings = Settings::load(&sources, &names)?;
     if flags.check {
         println!("{}\n{}", settings.show(), shown_gateway(&settings)?);
         return Ok(());
     }
+    let config: gateway::Config = settings.table(gateway::NAME)?;
+    let contract = match config.upstreams.is_empty() {
+        true => Contract::embedded()?,
+        // It learns those of the upstreams, and this mesh's would only take room.
+        false => Arc::new(Contract::decode(&[])?),
+    };
     run::runtime()?.block_on(async {
         let signals = flags.signals()?;
-        let host = Host::new(&settings, telemetry::init(&settings.telemetry)?)?;
+        let telemetry = telemetry::init(&settings.telemetry)?;
+        let host = Host::with_contract(&settings, telemetry, contract)?;
         let admin = chassis::admin::Admin::new(host.telemetry.metrics().clone());
         run::serve_admin(admin, &settings.listen.admin, signals.hard()).await?;
         let running = gateway::start(&host, &settings).await?;
