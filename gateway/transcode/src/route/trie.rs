@@ -150,7 +150,11 @@ impl Trie {
         }
     }
 
-    /// Visits every leaf of `path`: first those of its verb, then those that take the colon as text.
+    /// Visits every leaf of `path`: those of its verb, or else those that take the colon as text.
+    ///
+    /// A client that has a colon in a variable escapes it (google/api/http.proto: all but `[-_.~0-9a-zA-Z]`), so a
+    /// colon that stands as it is before a verb of this path begins that verb (AIP-136), whatever the HTTP method:
+    /// `GET /v1/orders/x:cancel` asks for no order of the name `x:cancel`.
     fn leaves<T>(
         &self,
         path: &str,
@@ -160,13 +164,20 @@ impl Trie {
         let last = path.rfind('/').map_or(0, |at| at + 1);
         if let Some(colon) = path[last..].rfind(':') {
             let (path, verb) = path.split_at(last + colon);
+            let mut is_verb = false;
             self.walk(0, Some(path), &mut |node| {
                 let mut leaves = node.leaves.iter();
                 leaves.try_for_each(|leaf| match leaf.verb.as_deref() == Some(&verb[1..]) {
-                    true => accept(leaf),
+                    true => {
+                        is_verb = true;
+                        accept(leaf)
+                    }
                     false => ControlFlow::Continue(()),
                 })
             })?;
+            if is_verb {
+                return ControlFlow::Continue(());
+            }
         }
         self.walk(0, Some(path).filter(|path| !path.is_empty()), &mut |node| {
             let mut leaves = node.leaves.iter();
