@@ -15,7 +15,6 @@ use transcode::Schema;
 
 use crate::{
     compression::{self, Coding},
-    config::Config,
     openapi::{self, Limits, Title},
 };
 
@@ -66,13 +65,13 @@ impl Document {
         contract: &Arc<Contract>,
         schema: &Arc<Schema>,
         is_foreign: bool,
-        config: &Config,
+        limits: Limits,
     ) -> Self {
         Self {
             contract: Arc::clone(contract),
             schema: Arc::clone(schema),
             title: if is_foreign { Title::foreign(contract) } else { Title::embedded() },
-            limits: Limits::of(config),
+            limits,
             page: OnceLock::new(),
         }
     }

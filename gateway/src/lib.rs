@@ -118,6 +118,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         config: config.clone(),
         host: host.clone(),
         limits,
+        head_bytes: settings.connections.max_header_list_size,
         addresses,
         channel: settings.channel.clone(),
         keys: keys.clone(),

@@ -6,6 +6,8 @@
 //! rule by `POST /pkg.Service/Method`, which every method answers to.
 
 mod answer;
+mod body;
+mod component;
 mod example;
 mod known;
 mod operation;
@@ -23,7 +25,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 use transcode::{Binding, Method, Schema};
 
-use crate::{config::Config, rest::Plans};
+use crate::{config::Config, rest::Plans, streams::Resume};
 use operation::{Facts, Named};
 use path::Path;
 use schema::Schemas;
@@ -36,6 +38,8 @@ const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "
 /// What bounds a value that the contracts do not bound.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Bytes of a request's line and headers.
+    pub head_bytes: u64,
     /// Bytes of a path and a query.
     pub uri_bytes: u64,
     /// Bytes of a body.
@@ -92,10 +96,11 @@ struct Document {
 // === impl Limits ===
 
 impl Limits {
-    /// Those of the edge.
-    pub fn of(config: &Config) -> Self {
+    /// Those of the edge, on a port that reads heads of so many bytes.
+    pub fn of(config: &Config, head_bytes: u32) -> Self {
         let bytes = |limit: usize| u64::try_from(limit).unwrap_or(u64::MAX);
         Self {
+            head_bytes: head_bytes.into(),
             uri_bytes: bytes(config.uri_bytes_max),
             request_bytes: bytes(config.body_bytes_max),
             response_bytes: bytes(config.response_bytes_max),
@@ -178,7 +183,7 @@ impl Document {
             let Some(binding) = schema.binding(*id) else { continue };
             let service = services.get(method.service()).cloned().unwrap_or_default();
             for http_method in http_methods(binding) {
-                self.operation(contract, method, binding, &http_method, &service);
+                self.operation(contract, schema, method, binding, &http_method, &service);
             }
         }
     }
@@ -186,6 +191,7 @@ impl Document {
     fn operation(
         &mut self,
         contract: &Contract,
+        schema: &Schema,
         method: &Method,
         binding: &Binding,
         http_method: &str,
@@ -205,7 +211,8 @@ impl Document {
         let id = if *count == 1 { id } else { format!("{id}{count}") };
         let named = Named { id, tag: service.to_owned() };
         let access = contract.method(method.path()).map(chassis::contract::Method::access);
-        let facts = Facts { method, binding, path: &path, access, plan };
+        let resumes = Resume::of(schema, method).is_some();
+        let facts = Facts { method, binding, path: &path, access, plan, resumes };
         let operation = operation::operation(&mut self.schemas, &mut self.examples, &facts, named);
         let item = self.paths.entry(path.text()).or_insert_with(|| json!({}));
         let Value::Object(item) = item else { return };
@@ -247,6 +254,24 @@ impl Document {
         let limits = self.schemas.limits;
         let mut schemas = self.schemas.finish();
         schemas.extend(answer::errors(limits).map(|(name, schema)| (name.to_owned(), schema)));
+        let mut components = Map::from_iter([
+            ("schemas".to_owned(), Value::Object(schemas.into_iter().collect())),
+            ("examples".to_owned(), self.examples.into()),
+            ("parameters".to_owned(), parameter::components(limits)),
+            ("headers".to_owned(), answer::header_components()),
+            ("responses".to_owned(), answer::responses()),
+            (
+                "securitySchemes".to_owned(),
+                json!({"bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A signed access token in the header `Authorization: Bearer …`; \
+                        made and checked as RFC8725 advises.",
+                }}),
+            ),
+        ]);
+        component::retain(&self.paths, &mut components);
         json!({
             "openapi": "3.1.0",
             "info": info,
@@ -258,20 +283,7 @@ impl Document {
             }],
             "tags": tags,
             "paths": self.paths,
-            "components": {
-                "schemas": schemas,
-                "examples": self.examples,
-                "parameters": parameter::components(),
-                "headers": answer::header_components(),
-                "responses": answer::responses(),
-                "securitySchemes": {"bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": "A signed access token in the header `Authorization: Bearer …`; \
-                        made and checked as RFC8725 advises.",
-                }},
-            },
+            "components": components,
         })
     }
 }

@@ -56,9 +56,9 @@ use crate::{
 pub(crate) use accept::FailureFormat;
 use accept::Format;
 pub(crate) use accept::{Accept, not_acceptable};
-pub(crate) use call::FRAME_HEADER_BYTES;
 use call::{Bounds, Crossing};
-pub(crate) use etag::plain;
+pub(crate) use call::{FRAME_HEADER_BYTES, KEY_BYTES_MAX};
+pub(crate) use etag::{FIELD_BYTES_MAX as TAG_BYTES_MAX, plain};
 pub(crate) use plan::{Plan, Plans};
 use prefer::Prefer;
 pub(crate) use profile::PARAMETERS;

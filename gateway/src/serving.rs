@@ -14,8 +14,8 @@ use chassis::{
 use transcode::Schema;
 
 use crate::{
-    config::Config, docs::Document, health::Aggregate, learn::Learned, proxy, rates::Rates,
-    rest::Plans,
+    config::Config, docs::Document, health::Aggregate, learn::Learned, openapi, proxy,
+    rates::Rates, rest::Plans,
 };
 
 /// What is served now.
@@ -33,6 +33,8 @@ pub(crate) struct Maker {
     pub(crate) config: Config,
     pub(crate) host: Host,
     pub(crate) limits: Limits,
+    /// Bytes of a request's head that the port reads.
+    pub(crate) head_bytes: u32,
     /// Where each service or upstream is, by name.
     pub(crate) addresses: BTreeMap<String, String>,
     /// The bounds of calls to them.
@@ -90,7 +92,8 @@ impl Maker {
             proxy::Proxy::new(local, contract, &peers, &exposed, guard, Arc::clone(&self.rates));
         let telemetry = self.host.telemetry.service(crate::NAME);
         let stack = Stack::new(contract, telemetry, self.limits.clone(), proxy);
-        let document = Document::new(contract, &schema, learned.is_foreign, &self.config);
+        let described = openapi::Limits::of(&self.config, self.head_bytes);
+        let document = Document::new(contract, &schema, learned.is_foreign, described);
         let plans = Plans::new(&schema);
         Ok(Serving { schema, plans, stack, document })
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Limits;
+use super::{Limits, operation::Facts};
 
 /// A status that a call may end in.
 pub(super) struct Failure {
@@ -28,14 +28,18 @@ enum Of {
     Bodies,
     /// Those that compare an entity tag.
     Tagged,
+    /// Those that answer a part of a content.
+    Downloads,
 }
 
+/// What the port itself answers to a head that it does not read.
+const HEAD_TOO_LARGE: &str = "RequestHeaderFieldsTooLarge";
 /// Headers of every answer.
 pub(super) const ALWAYS: [&str; 4] =
     ["X-Request-Id", "Access-Control-Allow-Origin", "RateLimit", "RateLimit-Policy"];
 
 /// Every status of a failure, and what it means here.
-const FAILURES: [Failure; 16] = [
+const FAILURES: [Failure; 17] = [
     Failure {
         status: 400,
         name: "BadRequest",
@@ -131,6 +135,15 @@ const FAILURES: [Failure; 16] = [
         of: Of::Bodies,
     },
     Failure {
+        status: 416,
+        name: "RangeNotSatisfiable",
+        description: "The content has no byte of the range: `Content-Range` says how many it has.",
+        code: "OUT_OF_RANGE",
+        reason: "HEADER_INVALID",
+        message: "the content has none of the bytes asked for",
+        of: Of::Downloads,
+    },
+    Failure {
         status: 429,
         name: "TooManyRequests",
         description: "The caller's share is used up for now, or the edge is full: come back after \
@@ -189,16 +202,18 @@ const FAILURES: [Failure; 16] = [
 ];
 
 /// The failures of one operation, as references.
-pub(super) fn failures(has_body: bool, has_tag: bool) -> impl Iterator<Item = (String, Value)> {
+pub(super) fn failures(facts: &Facts<'_>, has_body: bool) -> impl Iterator<Item = (String, Value)> {
+    let (has_tag, is_download) = (facts.takes_if_match(), facts.is_download());
     let answered = FAILURES.iter().filter(move |failure| match failure.of {
         Of::Every => true,
         Of::Bodies => has_body,
         Of::Tagged => has_tag,
+        Of::Downloads => is_download,
     });
-    answered.map(|failure| {
-        let reference = format!("#/components/responses/{}", failure.name);
-        (failure.status.to_string(), json!({"$ref": reference}))
-    })
+    let named = answered.map(|failure| (failure.status.to_string(), failure.name));
+    named
+        .chain([("431".to_owned(), HEAD_TOO_LARGE)])
+        .map(|(status, name)| (status, json!({"$ref": format!("#/components/responses/{name}")})))
 }
 
 /// All failures, and what has no body, as components.
@@ -209,6 +224,7 @@ pub(super) fn responses() -> Value {
             401 => headers.extend(self::headers(&["WWW-Authenticate"])),
             409 | 429 | 503 => headers.extend(self::headers(&["Retry-After"])),
             415 => headers.extend(self::headers(&["Accept"])),
+            416 => headers.extend(self::headers(&["Content-Range"])),
             _ => {}
         }
         let mut example = json!({
@@ -264,7 +280,7 @@ fn problem_example(status: u16, failure: &Value) -> Value {
     problem
 }
 
-/// Answers without a body, as components.
+/// Answers without a body, or with any, as components.
 fn empty_responses() -> Map<String, Value> {
     let told = [
         ("NotModified", "The client has it already: `If-None-Match` names its entity tag.", "ETag"),
@@ -279,7 +295,21 @@ fn empty_responses() -> Map<String, Value> {
         headers.extend(self::headers(&[header]));
         (name.to_owned(), json!({"description": description, "headers": headers}))
     });
-    responses.collect()
+    let mut responses: Map<String, Value> = responses.collect();
+    let too_large = "The line and the headers of the request have more bytes than the port reads; \
+        nothing else is said, and the connection is closed.";
+    responses.insert(HEAD_TOO_LARGE.to_owned(), json!({"description": too_large}));
+    let mut headers = headers(&ALWAYS);
+    headers.extend(self::headers(&["Content-Range", "Accept-Ranges", "ETag"]));
+    responses.insert(
+        "PartialContent".to_owned(),
+        json!({
+            "description": "The part of the content that `Range` asks for.",
+            "headers": headers,
+            "content": {"*/*": {}},
+        }),
+    );
+    responses
 }
 
 /// References to headers by their names.
@@ -333,6 +363,8 @@ pub(super) fn header_components() -> Value {
         "Operation-Location": text("Where the outcome is asked for.", 8192, "/v1/operations/1"),
         "Preference-Applied": text("What of `Prefer` was heeded (RFC 7240).", 128, "return=minimal"),
         "Deprecation": text("That the method is deprecated (RFC 9745).", 32, "@0"),
+        "Accept-Ranges": text("`bytes`, if a part of it can be asked for.", 16, "bytes"),
+        "Content-Range": text("Which bytes these are, and of how many.", 64, "bytes 0-1023/4096"),
         "Accept": text("The media types that are read.", 256, "application/json, application/x-protobuf"),
         "Idempotent-Replayed": {
             "description": "The answer was given before, to the first call with this key.",

@@ -369,7 +369,11 @@ fn integer(format: &str, name: &str, checks: &Checks) -> Option<Value> {
     if least > most {
         return None;
     }
-    shown(named.clamp(least, most))
+    let named = named.clamp(least, most);
+    let next = named.saturating_add(1).clamp(least, most);
+    let is_excluded =
+        |number: &i128| Bound::Whole(*number).json().is_some_and(|it| checks.none_of.contains(&it));
+    [named, next, least, most].into_iter().find(|number| !is_excluded(number)).and_then(shown)
 }
 
 fn real(checks: &Checks) -> Option<Value> {

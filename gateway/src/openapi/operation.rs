@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use chassis::contract::Access;
 use prost_reflect::MethodDescriptor;
 use serde_json::{Map, Value, json};
-use transcode::{Binding, BodyRule, Content, Method};
+use transcode::{Binding, Content, Method};
 
 use super::{
-    answer,
+    answer, body,
     example::{self, Use},
-    find, known, parameter,
+    find, parameter,
     path::Path,
     schema::Schemas,
     text,
@@ -32,6 +32,8 @@ pub(super) struct Facts<'f> {
     pub(super) access: Option<&'f Access>,
     /// How its answer is written.
     pub(super) plan: &'f Plan,
+    /// Whether a stream of events goes on where it broke.
+    pub(super) resumes: bool,
 }
 
 // === impl Facts ===
@@ -49,7 +51,17 @@ impl Facts<'_> {
 
     /// Whether the client may have the answer already.
     pub(super) fn takes_if_none_match(&self) -> bool {
-        self.plan.is_read && self.plan.etag.is_some()
+        self.is_download() || self.plan.is_read && self.plan.etag.is_some()
+    }
+
+    /// Whether the answer is a content of which a part can be asked for.
+    pub(super) fn is_download(&self) -> bool {
+        self.plan.is_read && self.method.output_content() == Content::HttpBody
+    }
+
+    /// Whether it can be called over WebSocket.
+    pub(super) fn is_stream(&self) -> bool {
+        self.method.is_client_streaming() || self.method.is_server_streaming()
     }
 
     /// Whether the client may do without the answer's body.
@@ -65,16 +77,15 @@ pub(super) fn operation(
     facts: &Facts<'_>,
     named: Named,
 ) -> Value {
-    let (method, binding) = (facts.method, facts.binding);
+    let method = facts.method;
     let descriptor = method.descriptor();
     let comment = schemas.texts.of_method(descriptor);
     let summary = match text::first_sentence(&comment) {
         none if none.is_empty() => text::words(descriptor.name()),
         sentence => sentence,
     };
-    let body = request_body(schemas, method, binding);
-    let mut responses: Map<String, Value> =
-        answer::failures(body.is_some(), facts.takes_if_match()).collect();
+    let body = body::request(schemas, facts);
+    let mut responses: Map<String, Value> = answer::failures(facts, body.is_some()).collect();
     let done = success(schemas, examples, facts);
     if facts.plan.done.is_some() {
         responses.insert("202".to_owned(), started(&done));
@@ -86,11 +97,17 @@ pub(super) fn operation(
     if facts.takes_if_none_match() {
         responses.insert("304".to_owned(), json!({"$ref": "#/components/responses/NotModified"}));
     }
+    if facts.is_download() {
+        let part = "#/components/responses/PartialContent";
+        responses.insert("206".to_owned(), json!({"$ref": part}));
+    }
+    let notes = [rpc_note(method), stream_note(facts)];
+    let description = notes.iter().fold(comment, |told, note| text::paragraphs(&told, note));
     let mut operation = Map::from_iter([
         ("operationId".to_owned(), Value::from(named.id)),
         ("tags".to_owned(), json!([named.tag])),
         ("summary".to_owned(), summary.into()),
-        ("description".to_owned(), text::paragraphs(&comment, &rpc_note(method)).into()),
+        ("description".to_owned(), description.into()),
         ("parameters".to_owned(), parameter::all(schemas, facts).into()),
         ("responses".to_owned(), responses.into()),
     ]);
@@ -109,6 +126,43 @@ pub(super) fn operation(
 
 fn rpc_note(method: &Method) -> String {
     format!("By gRPC: `{}`.", method.path().trim_start_matches('/'))
+}
+
+/// How a stream is framed, and how else it can be called; see `streams` and
+/// `websocket`.
+fn stream_note(facts: &Facts<'_>) -> String {
+    if !facts.is_stream() {
+        return String::new();
+    }
+    let method = facts.method;
+    let is_content = method.output_content() == Content::HttpBody;
+    let mut told = Vec::new();
+    if method.is_client_streaming() {
+        told.push(
+            "The request is a stream: its messages are passed on while they arrive. A body that \
+             cannot be read, or ends too early, cancels the call.",
+        );
+    }
+    if method.is_server_streaming() && !is_content {
+        told.push(
+            "The answer is a stream, framed as `Accept` says: one JSON array, a line each \
+             (`application/x-ndjson`) or an event each (`text/event-stream`). A failure after the \
+             first message is the last element, line or event, `{\"error\": …}`, and an array is \
+             then broken off without its bracket.",
+        );
+    }
+    if method.is_client_streaming() && method.is_server_streaming() {
+        told.push(
+            "By HTTP/1.1 the answer begins when the request has ended; by HTTP/2 they cross.",
+        );
+    }
+    told.push(
+        "Over WebSocket it is a GET of the same path with `Upgrade: websocket`: a text frame is a \
+         message as JSON, a binary one a message as protobuf, and a text frame without content ends \
+         what the client sends. Subprotocols: `json` (the default) or `proto` for the answers, and \
+         `bearer` followed by a token in place of `Authorization`.",
+    );
+    told.join("\n\n")
 }
 
 /// Who may call, as OpenAPI can say it.
@@ -141,89 +195,6 @@ fn told(access: &Access) -> Option<Value> {
     Some(Value::Object(rule))
 }
 
-// === requests ===
-
-fn request_body(schemas: &mut Schemas, method: &Method, binding: &Binding) -> Option<Value> {
-    let input = method.descriptor().input();
-    let bound: BTreeSet<String> =
-        binding.variables().map(|(field, _)| field.as_str().to_owned()).collect();
-    let limit = schemas.limits.request_bytes;
-    if method.input_content() == Content::HttpBody && *binding.body() == BodyRule::Whole {
-        return Some(json!({"required": true, "content": {"*/*": {}}}));
-    }
-    let (schema, example, is_required) = match binding.body() {
-        BodyRule::None => return None,
-        BodyRule::Whole => {
-            let schema = schemas.part(&input, &bound);
-            let example = example::message(schemas, &input, &bound, Use::Request);
-            // A request of which nothing is demanded may leave its body out.
-            let is_required = example.as_object().is_none_or(|fields| !fields.is_empty());
-            (schema, Some(example), is_required)
-        }
-        BodyRule::Field(field) => {
-            let found = find(&input, field.as_str())?;
-            let inner: BTreeSet<String> = bound
-                .iter()
-                .filter_map(|path| path.strip_prefix(field.as_str())?.strip_prefix('.'))
-                .map(str::to_owned)
-                .collect();
-            match found.kind() {
-                prost_reflect::Kind::Message(message)
-                    if message.full_name() == "google.api.HttpBody" =>
-                {
-                    return Some(json!({"required": true, "content": {"*/*": {}}}));
-                }
-                prost_reflect::Kind::Message(message)
-                    if !found.is_list()
-                        && !found.is_map()
-                        && !known::is_known(message.full_name()) =>
-                {
-                    let schema = schemas.part(&message, &inner);
-                    (schema, Some(example::message(schemas, &message, &inner, Use::Request)), true)
-                }
-                _ => {
-                    let schema = schemas.field(&found, limit);
-                    (schema, example::field(schemas, &found, Use::Request), true)
-                }
-            }
-        }
-    };
-    if method.is_client_streaming() {
-        let mut content = Map::new();
-        let items = json!({"type": "array", "items": schema, "maxItems": limit / 2});
-        let example = example.map(|example| json!([example]));
-        content.insert("application/json".to_owned(), media(items, example));
-        content.insert("application/x-ndjson".to_owned(), lines("application/x-ndjson", &schema));
-        return Some(json!({"required": true, "content": content}));
-    }
-    let mut content = Map::new();
-    if binding.http_method() == "PATCH"
-        && let Some(patch) = merge_patch(schemas, &schema)
-    {
-        content.insert("application/merge-patch+json".to_owned(), patch);
-    }
-    content.insert("application/json".to_owned(), media(schema, example));
-    Some(json!({"required": is_required, "content": content}))
-}
-
-/// The same members, each of which null takes away (RFC 7396).
-fn merge_patch(schemas: &Schemas, schema: &Value) -> Option<Value> {
-    let reference = schema.get("$ref")?.as_str()?;
-    let names = schemas.properties(reference.rsplit('/').next()?)?;
-    let properties: Map<String, Value> = names
-        .map(|name| {
-            let member = json!({"$ref": format!("{reference}/properties/{name}")});
-            (name.to_owned(), json!({"anyOf": [member, {"type": "null"}]}))
-        })
-        .collect();
-    Some(json!({"schema": {
-        "type": "object",
-        "description": "What is named changes, and null takes it away.",
-        "properties": properties,
-        "additionalProperties": false,
-    }}))
-}
-
 // === answers ===
 
 fn success(schemas: &mut Schemas, examples: &mut Map<String, Value>, facts: &Facts<'_>) -> Value {
@@ -233,11 +204,12 @@ fn success(schemas: &mut Schemas, examples: &mut Map<String, Value>, facts: &Fac
     let mut headers = answer::headers(&answer::ALWAYS);
     for (name, is_sent) in [
         ("Location", plan.is_create),
-        ("ETag", plan.etag.is_some()),
+        ("ETag", plan.etag.is_some() || facts.is_download()),
         ("Link", plan.next.is_some()),
         ("Deprecation", plan.deprecation.is_some()),
         ("Preference-Applied", facts.takes_prefer()),
         ("Idempotent-Replayed", method.request_id().is_some()),
+        ("Accept-Ranges", facts.is_download()),
     ] {
         if is_sent {
             headers.extend(answer::headers(&[name]));
@@ -265,8 +237,8 @@ fn success(schemas: &mut Schemas, examples: &mut Map<String, Value>, facts: &Fac
         let items = json!({"type": "array", "items": schema, "maxItems": limit / 2});
         return json!({"description": description, "headers": headers, "content": {
             "application/json": {"schema": items},
-            "application/x-ndjson": lines("application/x-ndjson", &schema),
-            "text/event-stream": lines("text/event-stream", &schema),
+            "application/x-ndjson": body::lines("application/x-ndjson", &schema),
+            "text/event-stream": body::lines("text/event-stream", &schema),
         }});
     }
     let mut content = Map::from_iter([("schema".to_owned(), schema)]);
@@ -322,20 +294,4 @@ fn described(schemas: &mut Schemas, descriptor: &MethodDescriptor) -> String {
         none if none.is_empty() => "Done.".to_owned(),
         sentence => sentence,
     }
-}
-
-fn media(schema: Value, example: Option<Value>) -> Value {
-    let mut media = Map::from_iter([("schema".to_owned(), schema)]);
-    media.extend(example.map(|example| ("example".to_owned(), example)));
-    Value::Object(media)
-}
-
-/// A text of many values: to a client it is text, of which each line or event is
-/// what the inner schema says.
-fn lines(media_type: &str, schema: &Value) -> Value {
-    json!({"schema": {
-        "type": "string",
-        "contentMediaType": media_type,
-        "contentSchema": schema,
-    }})
 }

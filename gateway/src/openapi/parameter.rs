@@ -7,12 +7,18 @@ use serde_json::{Map, Value, json};
 use transcode::BodyRule;
 
 use super::{
+    Limits,
+    body::below,
     example::{self, Use},
     find, known,
     operation::Facts,
     path::{Extent, Parameter},
     schema::Schemas,
     text,
+};
+use crate::{
+    compression::Coding,
+    rest::{KEY_BYTES_MAX, TAG_BYTES_MAX},
 };
 
 /// How many parameters a query is described with: messages within messages can
@@ -29,19 +35,29 @@ pub(super) fn all(schemas: &mut Schemas, facts: &Facts<'_>) -> Vec<Value> {
         let mut query = Query {
             schemas,
             bound: binding.variables().map(|(field, _)| field.as_str().to_owned()).collect(),
+            mask: None,
             within: Vec::new(),
             found: Vec::new(),
         };
         if let BodyRule::Field(field) = binding.body() {
+            query.mask = find(&input, field.as_str())
+                .and_then(|resource| named_first(query.schemas, &resource, &query.bound));
             query.bound.insert(field.as_str().to_owned());
         }
         query.message(&input, "", "", true);
         found.append(&mut query.found);
     }
+    if let Some(field) = method.request_id() {
+        found.push(idempotency_key(schemas, find(&input, field.as_str()).as_ref()));
+    }
+    if facts.takes_if_match() {
+        let field = method.etag().filter(|_| !facts.plan.is_read);
+        found.push(if_match(schemas, field.and_then(|field| find(&input, field.as_str()))));
+    }
     for (name, is_read) in [
-        ("Idempotency-Key", method.request_id().is_some()),
-        ("If-Match", facts.takes_if_match()),
         ("If-None-Match", facts.takes_if_none_match()),
+        ("Range", facts.is_download()),
+        ("Last-Event-ID", facts.resumes),
         ("Prefer", facts.takes_prefer()),
         ("X-Request-Timeout", true),
     ] {
@@ -52,39 +68,93 @@ pub(super) fn all(schemas: &mut Schemas, facts: &Facts<'_>) -> Vec<Value> {
     found
 }
 
+/// The key stands in for a field, and keeps its rules.
+fn idempotency_key(schemas: &mut Schemas, field: Option<&FieldDescriptor>) -> Value {
+    let limit = u64::try_from(KEY_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut schema = match field {
+        Some(field) => schemas.field(field, limit),
+        None => json!({"type": "string", "maxLength": limit}),
+    };
+    let example = field.and_then(|field| example::field(schemas, field, Use::Request));
+    if let Value::Object(schema) = &mut schema {
+        // An empty one is refused, whatever the field.
+        schema.entry("minLength").or_insert_with(|| 1.into());
+        let most = schema.get("maxLength").and_then(Value::as_u64).unwrap_or(limit).min(limit);
+        schema.insert("maxLength".to_owned(), most.into());
+    }
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "Stands in for `requestId`: the same call sent again has one effect and one \
+            answer. If both are given they must be the same. It may be in quotes.",
+        "schema": schema,
+        "example": example.unwrap_or_else(|| "01890a5d-ac96-774b-bcce-b302099a8057".into()),
+    })
+}
+
+/// Of a write it stands in for a field, and keeps its length.
+fn if_match(schemas: &mut Schemas, field: Option<FieldDescriptor>) -> Value {
+    let rules = field.map(|field| schemas.rules(&field)).unwrap_or_default();
+    let most = rules.value.max.or(rules.value.max_bytes);
+    let limit = u64::try_from(TAG_BYTES_MAX).unwrap_or(u64::MAX);
+    let most = most.unwrap_or(limit).clamp(1, limit);
+    // What the tag is made of is escaped where a tag cannot hold it, and a compressed
+    // answer has the coding behind it.
+    let codings = Coding::ALL.map(Coding::name).join("|");
+    let tag = format!("\"([!#$&-~]|%[0-9A-F]{{2}}){{1,{most}}}(\\+({codings}))?\"");
+    let longest = Coding::ALL.map(|coding| coding.name().len()).into_iter().max().unwrap_or(0);
+    let longest = u64::try_from(longest).unwrap_or(u64::MAX).saturating_add(3);
+    json!({
+        "name": "If-Match",
+        "in": "header",
+        "required": false,
+        "description": "Nothing is changed, or answered, unless the thing is still the one with \
+            this entity tag; `*` is any. Of a write it stands in for `etag`: if both are given they \
+            must be the same.",
+        "schema": {
+            "type": "string",
+            "pattern": format!("^(\\*|{tag})$"),
+            "maxLength": most.saturating_mul(3).saturating_add(longest),
+        },
+        "example": "\"5\"",
+    })
+}
+
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/parameters/{name}")})
 }
 
-/// The headers of requests, as components.
-pub(super) fn components() -> Value {
+/// The headers of requests that are the same wherever they are read, as components.
+/// A header is as long as the head may be.
+pub(super) fn components(limits: Limits) -> Value {
     json!({
-        "Idempotency-Key": {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": false,
-            "description": "Stands in for `requestId`: the same call sent again has one effect and \
-                one answer. If both are given they must be the same.",
-            "schema": {"type": "string", "maxLength": 255},
-            "example": "01890a5d-ac96-774b-bcce-b302099a8057",
-        },
-        "If-Match": {
-            "name": "If-Match",
-            "in": "header",
-            "required": false,
-            "description": "Nothing is changed, or answered, unless the thing is still the one with \
-                this entity tag. Of a write it stands in for `etag`: if both are given they must be \
-                the same.",
-            "schema": {"type": "string", "maxLength": 1024},
-            "example": "\"5\"",
-        },
         "If-None-Match": {
             "name": "If-None-Match",
             "in": "header",
             "required": false,
             "description": "Entity tags of answers that the client has: 304 if one is today's.",
-            "schema": {"type": "string", "maxLength": 8192},
+            "schema": {"type": "string", "maxLength": limits.head_bytes},
             "example": "\"5\"",
+        },
+        "Range": {
+            "name": "Range",
+            "in": "header",
+            "required": false,
+            "description": "Which part of the content to answer, as `bytes=0-1023` (RFC 9110, \
+                section 14): one range, of a content whose length is known. Anything else is \
+                answered with the whole.",
+            "schema": {"type": "string", "maxLength": limits.head_bytes},
+            "example": "bytes=0-1023",
+        },
+        "Last-Event-ID": {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": false,
+            "description": "The `id` of the last event that the client has: the stream goes on \
+                behind it. An `EventSource` that comes back sends it by itself.",
+            "schema": {"type": "string", "maxLength": limits.head_bytes},
+            "example": "5",
         },
         "Prefer": {
             "name": "Prefer",
@@ -93,7 +163,7 @@ pub(super) fn components() -> Value {
             "description": "What the client would like (RFC 7240): `return=minimal` for no body, \
                 `respond-async` not to wait for an operation, `handling=lenient` to leave out fields \
                 that are not known. What was heeded is in `Preference-Applied`.",
-            "schema": {"type": "string", "maxLength": 1024},
+            "schema": {"type": "string", "maxLength": limits.head_bytes},
             "example": "return=representation",
         },
         "X-Request-Timeout": {
@@ -163,6 +233,8 @@ struct Query<'s> {
     schemas: &'s mut Schemas,
     /// Fields that path or body set.
     bound: BTreeSet<String>,
+    /// What the mask of a change may name.
+    mask: Option<Value>,
     within: Vec<String>,
     found: Vec<Value>,
 }
@@ -224,11 +296,26 @@ impl Query<'_> {
             described.insert("style".to_owned(), "deepObject".into());
             described.insert("explode".to_owned(), true.into());
         } else if demanded || is_plain(field) {
-            let example = example::field(self.schemas, field, Use::Request);
+            let example = match field.name() {
+                "update_mask" if self.mask.is_some() => self.mask.clone(),
+                _ => example::field(self.schemas, field, Use::Request),
+            };
             described.extend(example.map(|example| ("example".to_owned(), example)));
         }
         self.found.push(Value::Object(described));
     }
+}
+
+/// The first field that the example of a body names.
+fn named_first(
+    schemas: &mut Schemas,
+    resource: &FieldDescriptor,
+    bound: &BTreeSet<String>,
+) -> Option<Value> {
+    let Kind::Message(message) = resource.kind() else { return None };
+    let inner = below(bound, resource.name());
+    let example = example::message(schemas, &message, &inner, Use::Request);
+    example.as_object()?.keys().next().map(|name| name.as_str().into())
 }
 
 /// Whether a query parameter can say one value of a field.

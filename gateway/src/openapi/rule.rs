@@ -43,6 +43,8 @@ pub(super) struct Checks {
     pub(super) prefix: Option<String>,
     pub(super) suffix: Option<String>,
     pub(super) contains: Option<String>,
+    /// What a text may not hold.
+    pub(super) lacks: Option<String>,
     /// The format of JSON Schema.
     pub(super) format: Option<&'static str>,
     pub(super) least: Option<Bound>,
@@ -52,6 +54,7 @@ pub(super) struct Checks {
     pub(super) finite: bool,
     /// The only values there may be; empty for any.
     pub(super) any_of: Vec<Value>,
+    /// Values that there may not be.
     pub(super) none_of: Vec<Value>,
 }
 
@@ -125,8 +128,34 @@ impl Rules {
             && let Some(demanded) = options.get_extension(&extension).as_message()
         {
             rules.read(demanded);
+            if boolean(demanded, "required") && number(demanded, "ignore") != Some(IGNORE_ALWAYS) {
+                rules.refuse_zero(field);
+            }
+        }
+        // A page has no negative size, and none is the default (AIP-158).
+        if field.name() == "page_size"
+            && field.parent_message().get_field_by_name("page_token").is_some()
+            && rules.value.least.or(rules.value.above).is_none()
+        {
+            rules.value.least = Some(Bound::Whole(0));
         }
         rules
+    }
+
+    /// What is required may not be zero where zero is absence.
+    fn refuse_zero(&mut self, field: &FieldDescriptor) {
+        if field.is_list() || field.is_map() {
+            self.items_min = self.items_min.max(Some(1));
+            return;
+        }
+        if field.supports_presence() {
+            return;
+        }
+        match field.kind() {
+            Kind::String | Kind::Bytes => self.value.min = self.value.min.max(Some(1)),
+            Kind::Bool => self.value.any_of = vec![true.into()],
+            _ => self.value.none_of.push(0.into()),
+        }
     }
 
     fn read(&mut self, demanded: &DynamicMessage) {
@@ -192,16 +221,19 @@ impl Checks {
         let Some((kind, set)) = set else { return Self::default() };
         let exactly = unsigned(&set, "len");
         let bound = |name: &str| read(&set, name).as_ref().and_then(Bound::of);
+        // A character has four bytes at most.
+        let min_bytes = unsigned(&set, "min_bytes").or(unsigned(&set, "len_bytes"));
         let mut any_of = list(&set, "in");
         any_of.extend(read(&set, "const").as_ref().and_then(json));
         Self {
-            min: exactly.or(unsigned(&set, "min_len")),
+            min: exactly.or(unsigned(&set, "min_len")).or(min_bytes.map(|bytes| bytes.div_ceil(4))),
             max: exactly.or(unsigned(&set, "max_len")),
             max_bytes: unsigned(&set, "max_bytes").or(unsigned(&set, "len_bytes")),
             pattern: text(&set, "pattern").filter(|_| kind == "string"),
             prefix: text(&set, "prefix").filter(|_| kind == "string"),
             suffix: text(&set, "suffix").filter(|_| kind == "string"),
             contains: text(&set, "contains").filter(|_| kind == "string"),
+            lacks: text(&set, "not_contains").filter(|_| kind == "string"),
             format: FORMATS
                 .iter()
                 .find(|(rule, _)| kind == "string" && boolean(&set, rule))

@@ -324,7 +324,9 @@ impl Checks {
             && self.max.is_none()
             && self.pattern.is_none()
             && self.format.is_none()
+            && self.lacks.is_none()
             && self.any_of.is_empty()
+            && self.none_of.is_empty()
     }
 }
 
@@ -447,7 +449,20 @@ fn string(checks: &Checks, limit: Option<u64>) -> Value {
     } else if let Some(pattern) = affixed(checks) {
         schema.insert("pattern".to_owned(), pattern.into());
     }
+    let lacks = checks.lacks.as_deref().map(|part| json!({"pattern": regex_syntax::escape(part)}));
+    exclude(&mut schema, checks.none_of.clone(), lacks);
     Value::Object(schema)
+}
+
+/// What a value may not be, as JSON has it, or may not look like.
+fn exclude(schema: &mut Map<String, Value>, none_of: Vec<Value>, lacks: Option<Value>) {
+    let listed = (!none_of.is_empty()).then(|| json!({ "enum": none_of }));
+    let excluded = match (listed, lacks) {
+        (None, None) => return,
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(listed), Some(lacks)) => json!({"anyOf": [listed, lacks]}),
+    };
+    schema.insert("not".to_owned(), excluded);
 }
 
 /// What a text must begin with, end with or hold, as a pattern.
@@ -505,10 +520,13 @@ pub(super) fn extent(format: &str) -> (i128, i128) {
 fn integer(format: &str, checks: &Checks) -> Value {
     let (least, most) = extent(format);
     let (least, most) = checks.range(least, most);
-    let listed: Vec<Value> = match format {
-        "int32" | "uint32" => checks.any_of.clone(),
-        _ => checks.any_of.iter().map(|number| number.to_string().into()).collect(),
+    let shown = |numbers: &[Value]| -> Vec<Value> {
+        match format {
+            "int32" | "uint32" => numbers.to_vec(),
+            _ => numbers.iter().map(|number| number.to_string().into()).collect(),
+        }
     };
+    let listed = shown(&checks.any_of);
     let mut schema = Map::from_iter([("format".to_owned(), Value::from(format))]);
     match format {
         "int32" | "uint32" => {
@@ -526,6 +544,7 @@ fn integer(format: &str, checks: &Checks) -> Value {
     if !listed.is_empty() {
         schema.insert("enum".to_owned(), listed.into());
     }
+    exclude(&mut schema, shown(&checks.none_of), None);
     Value::Object(schema)
 }
 
@@ -548,6 +567,7 @@ fn real(format: &str, checks: &Checks) -> Value {
     if !checks.any_of.is_empty() {
         number.insert("enum".to_owned(), checks.any_of.clone().into());
     }
+    exclude(&mut number, checks.none_of.clone(), None);
     let bounded = checks.least.or(checks.above).is_some() && checks.most.or(checks.below).is_some();
     if checks.finite || bounded || !checks.any_of.is_empty() {
         return Value::Object(number);

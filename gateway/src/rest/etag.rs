@@ -21,7 +21,7 @@ use super::percent;
 use crate::compression::Coding;
 
 /// The longest field that makes a tag, in bytes.
-const FIELD_BYTES_MAX: usize = 512;
+pub(crate) const FIELD_BYTES_MAX: usize = 512;
 
 /// One member of `If-Match` or `If-None-Match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! The document of what is served, and the page that renders it.
 
+mod requests;
+
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
@@ -150,7 +152,7 @@ async fn library() -> Value {
 fn embedded() -> (Value, transcode::Schema) {
     let contract = Contract::embedded().unwrap();
     let schema = gateway::schema(&contract).unwrap();
-    let limits = gateway::openapi::Limits::of(&gateway::Config::default());
+    let limits = gateway::openapi::Limits::of(&gateway::Config::default(), 16 << 10);
     let title = gateway::openapi::Title::embedded();
     (gateway::openapi::document(&contract, &schema, &title, limits), schema)
 }
