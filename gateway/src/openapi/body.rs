@@ -156,13 +156,21 @@ fn form(
     }
     let limit = schemas.limits.request_bytes;
     let mut properties = Map::new();
+    let mut required = Vec::new();
     for field in &fields {
+        if schemas.is_required(field) {
+            required.push(Value::from(field.json_name()));
+        }
         let schema = match field.kind() {
-            _ if is_file(field) => json!({
-                "type": "string",
-                "format": "binary",
-                "maxLength": limit,
-            }),
+            _ if is_file(field) => {
+                let checks = schemas.rules(field).value;
+                json!({
+                    "type": "string",
+                    "format": "binary",
+                    "minLength": checks.min.unwrap_or_default(),
+                    "maxLength": checks.max.unwrap_or(limit),
+                })
+            }
             Kind::Message(message) if !known::is_text(message.full_name()) => continue,
             _ => schemas.field(field, limit),
         };
@@ -172,6 +180,7 @@ fn form(
         "type": "object",
         "description": "A form with files: a part goes into the field of its name.",
         "properties": properties,
+        "required": required,
         "additionalProperties": false,
     }))
 }

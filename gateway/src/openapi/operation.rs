@@ -44,9 +44,13 @@ impl Facts<'_> {
         !self.method.is_client_streaming() && !self.method.is_server_streaming()
     }
 
-    /// Whether `If-Match` says of what the call is meant.
+    /// Whether `If-Match` says of what the call is meant: what is only being made
+    /// was not read before.
     pub(super) fn takes_if_match(&self) -> bool {
-        if self.plan.is_read { self.plan.etag.is_some() } else { self.method.etag().is_some() }
+        match self.plan.is_read {
+            true => self.plan.etag.is_some(),
+            false => self.method.etag().is_some() && !self.plan.is_create,
+        }
     }
 
     /// Whether the client may have the answer already.

@@ -41,7 +41,7 @@ pub(super) fn all(schemas: &mut Schemas, facts: &Facts<'_>) -> Vec<Value> {
         };
         if let BodyRule::Field(field) = binding.body() {
             query.mask = find(&input, field.as_str())
-                .and_then(|resource| named_first(query.schemas, &resource, &query.bound));
+                .and_then(|resource| named(query.schemas, &resource, &query.bound));
             query.bound.insert(field.as_str().to_owned());
         }
         query.message(&input, "", "", true);
@@ -306,8 +306,9 @@ impl Query<'_> {
     }
 }
 
-/// The first field that the example of a body names.
-fn named_first(
+/// All fields that the example of a body names: a mask may not leave any out
+/// where null takes away.
+fn named(
     schemas: &mut Schemas,
     resource: &FieldDescriptor,
     bound: &BTreeSet<String>,
@@ -315,7 +316,8 @@ fn named_first(
     let Kind::Message(message) = resource.kind() else { return None };
     let inner = below(bound, resource.name());
     let example = example::message(schemas, &message, &inner, Use::Request);
-    example.as_object()?.keys().next().map(|name| name.as_str().into())
+    let names: Vec<&str> = example.as_object()?.keys().map(String::as_str).collect();
+    Some(names.join(",").into())
 }
 
 /// Whether a query parameter can say one value of a field.
