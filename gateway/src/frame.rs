@@ -117,7 +117,12 @@ impl Frames {
 
     /// Whether everything that arrived was taken out.
     pub(crate) fn is_empty(&self) -> bool {
-        self.begun.is_empty() && self.piece.is_empty()
+        self.len() == 0
+    }
+
+    /// Bytes that arrived and were not taken out.
+    pub(crate) fn len(&self) -> usize {
+        self.begun.len() + self.piece.len()
     }
 
     /// Moves bytes to the begun frame until it has so many, or there are none.
@@ -191,6 +196,13 @@ fn read_head(data: &[u8]) -> Option<(u8, usize)> {
     Some((*flags, usize::try_from(length).ok()?))
 }
 
+/// Flags and message of a body that is one frame, if it is.
+pub(crate) fn only(body: &[u8]) -> Option<(u8, &[u8])> {
+    let (flags, length) = read_head(body)?;
+    let message = body.get(HEAD_BYTES..)?;
+    (message.len() == length).then_some((flags, message))
+}
+
 fn check_size(bytes: usize, bytes_max: usize) -> Result<(), Fault> {
     if bytes <= bytes_max { Ok(()) } else { Err(too_large(bytes, bytes_max)) }
 }
@@ -236,14 +248,14 @@ pub(crate) fn head(flags: u8, bytes: usize) -> Result<[u8; HEAD_BYTES], Fault> {
 /// # Errors
 ///
 /// Those of `write`; `out` is then as it was.
-pub(crate) fn append(
+pub(crate) fn append<E: From<Fault>>(
     out: &mut Vec<u8>,
     flags: u8,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD_BYTES]);
-    let written = write(out).and_then(|()| head(flags, out.len() - start - HEAD_BYTES));
+    let written = write(out).and_then(|()| Ok(head(flags, out.len() - start - HEAD_BYTES)?));
     match written {
         Ok(head) => {
             if let Some(room) = out.get_mut(start..start + HEAD_BYTES) {

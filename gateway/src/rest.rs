@@ -56,8 +56,8 @@ use crate::{
 pub(crate) use accept::FailureFormat;
 use accept::Format;
 pub(crate) use accept::{Accept, not_acceptable};
+pub(crate) use call::KEY_BYTES_MAX;
 use call::{Bounds, Crossing};
-pub(crate) use call::{FRAME_HEADER_BYTES, KEY_BYTES_MAX};
 pub(crate) use etag::{FIELD_BYTES_MAX as TAG_BYTES_MAX, plain};
 pub(crate) use plan::{Plan, Plans};
 use prefer::Prefer;

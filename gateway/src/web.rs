@@ -181,7 +181,7 @@ pub(crate) fn trailers_frame(trailers: &HeaderMap) -> Bytes {
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        Ok(())
+        Ok::<_, Fault>(())
     });
     debug_assert!(written.is_ok(), "headers are never 4 GiB");
     out.into()

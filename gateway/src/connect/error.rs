@@ -3,6 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
+use chassis::Fault;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use prost_reflect::prost::Message as _;
@@ -53,7 +54,7 @@ pub(crate) fn end_of_stream(schema: &Schema, trailers: &HeaderMap) -> Bytes {
             write_metadata(&shown, out);
         }
         out.push(b'}');
-        Ok(())
+        Ok::<_, Fault>(())
     });
     debug_assert!(written.is_ok(), "headers are never 4 GiB");
     out.into()

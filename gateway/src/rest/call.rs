@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    deadline,
+    deadline, frame,
     streams::{LAST_EVENT_ID, Resume},
 };
 
@@ -32,8 +32,6 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const ALWAYS_FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
 /// Metadata of an answer that is always shown.
 const ALWAYS_SHOWN: [&str; 3] = ["idempotent-replayed", "ratelimit", "ratelimit-policy"];
-/// The header of a gRPC frame: a flag and a length.
-pub(crate) const FRAME_HEADER_BYTES: usize = 5;
 /// Room for headers of a call without growing.
 const CALL_HEADERS: usize = 12;
 
@@ -203,12 +201,11 @@ pub(crate) fn frame(asked: &Asked<'_>, body: &Bytes, bounds: Bounds) -> Result<B
         (content, _) => content?,
     };
     let query = parts.uri.query();
-    let room = FRAME_HEADER_BYTES + body.len() + query.map_or(0, str::len) + 64;
+    let room = frame::HEAD_BYTES + body.len() + query.map_or(0, str::len) + 64;
     let mut frame = Vec::with_capacity(room);
-    frame.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
-    found.request(query, content, &options, &mut frame).map_err(|error| unreadable(&error))?;
-    let length = u32::try_from(frame.len() - FRAME_HEADER_BYTES).unwrap_or(u32::MAX);
-    frame[1..FRAME_HEADER_BYTES].copy_from_slice(&length.to_be_bytes());
+    frame::append(&mut frame, 0, |frame| {
+        found.request(query, content, &options, frame).map_err(|error| unreadable(&error))
+    })?;
     Ok(frame.into())
 }
 

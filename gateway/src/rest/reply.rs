@@ -11,13 +11,16 @@ use transcode::{Content as Kind, Raw};
 use super::{
     Asked,
     accept::Format,
-    call::{Crossing, FRAME_HEADER_BYTES},
+    call::Crossing,
     etag::{self, Verdict},
     plan::DEPRECATION,
     prefer::{PREFERENCE_APPLIED, Prefer},
     refusal::Refusal,
 };
-use crate::http_body::answer_whole;
+use crate::{
+    frame::{self, HEAD_BYTES},
+    http_body::answer_whole,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -138,7 +141,7 @@ impl Manner {
         }
 
         let (content_type, body) = match asked.format {
-            Format::Protobuf => (PROTOBUF, frame.slice(FRAME_HEADER_BYTES..)),
+            Format::Protobuf => (PROTOBUF, frame.slice(HEAD_BYTES..)),
             Format::Json => {
                 let mut out = Vec::with_capacity(message.len() * 2 + 64);
                 serving
@@ -207,7 +210,7 @@ async fn whole(mut body: Body, limit: usize) -> Result<(Bytes, HeaderMap), Fault
                 return Ok((whole, trailers));
             }
         };
-        if first.len().max(more.len()) + data.len() > limit.saturating_add(FRAME_HEADER_BYTES) {
+        if first.len().max(more.len()) + data.len() > limit.saturating_add(HEAD_BYTES) {
             return Err(Fault::internal()
                 .message("the service's answer is larger than the edge takes: ask for less")
                 .because(format!("the answer has more than {limit} bytes")));
@@ -226,15 +229,10 @@ async fn whole(mut body: Body, limit: usize) -> Result<(Bytes, HeaderMap), Fault
 
 /// The message of a frame that was read whole.
 fn message(frame: &Bytes) -> Result<&[u8], Fault> {
-    let (header, message) = frame
-        .split_at_checked(FRAME_HEADER_BYTES)
-        .ok_or_else(|| Fault::internal().because("the service answered without a message"))?;
-    let length = header
-        .get(1..)
-        .and_then(|length| <[u8; 4]>::try_from(length).ok())
-        .map_or(0, u32::from_be_bytes);
-    if header.first() != Some(&0) || usize::try_from(length).ok() != Some(message.len()) {
-        return Err(Fault::internal().because("the service answered a frame that cannot be read"));
+    match frame::only(frame) {
+        // Nobody asked for compression.
+        Some((0, message)) => Ok(message),
+        _ if frame.is_empty() => Err(frame::answer::no_message()),
+        _ => Err(Fault::internal().because("the service answered a frame that cannot be read")),
     }
-    Ok(message)
 }

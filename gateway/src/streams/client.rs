@@ -34,7 +34,7 @@ use transcode::{
 use super::{Answer, Bounds, Framing, Messages, Resume};
 use crate::{
     http_body::{FormUpload, answer_pieces, is_form},
-    rest::{Accept, Asked, FRAME_HEADER_BYTES, PARAMETERS, Refusal, Rest, not_acceptable},
+    rest::{Accept, Asked, PARAMETERS, Refusal, Rest, not_acceptable},
     serving::Serving,
 };
 
@@ -338,8 +338,7 @@ impl<'a> Piece<'a> {
 ///
 /// # Errors
 ///
-/// If it cannot be read; the fault says which message it is, and `out` is of no
-/// use then.
+/// If it cannot be read; the fault says which message it is.
 pub(crate) fn frame(
     bounds: Bounds,
     found: &Match<'_>,
@@ -359,16 +358,11 @@ pub(crate) fn frame(
         (None, Some(form)) => Some(Cow::from(form)),
         (query, _) => query.map(Cow::from),
     };
-    let at = out.len();
-    out.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
-    found.request(query.as_deref(), content, &options, out).map_err(|error| {
-        refuse(index, &start.map_or_else(|| error.clone(), |start| error.clone().after(start)))
-    })?;
-    let length = u32::try_from(out.len() - at - FRAME_HEADER_BYTES).unwrap_or(u32::MAX);
-    if let Some(header) = out.get_mut(at + 1..at + FRAME_HEADER_BYTES) {
-        header.copy_from_slice(&length.to_be_bytes());
-    }
-    Ok(())
+    crate::frame::append(out, 0, |out| {
+        found.request(query.as_deref(), content, &options, out).map_err(|error| {
+            refuse(index, &start.map_or_else(|| error.clone(), |start| error.clone().after(start)))
+        })
+    })
 }
 
 // === impl Cut ===

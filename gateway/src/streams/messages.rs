@@ -1,20 +1,23 @@
 //! The messages of a gRPC answer, one after the other, until its status.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chassis::Fault;
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use tonic::body::Body;
 
 use super::Told;
-use crate::rest::{FRAME_HEADER_BYTES, broken, failed};
+use crate::{
+    frame::Frames,
+    rest::{broken, failed},
+};
 
 /// A gRPC answer that is read as it comes.
 pub(crate) struct Messages {
     body: Body,
     /// What has arrived and was not read yet: never more than one message that is
     /// not whole, and what came in one piece with its beginning.
-    arrived: BytesMut,
+    frames: Frames,
     bytes_max: usize,
     /// Its status came, and it was OK.
     ended: bool,
@@ -30,7 +33,7 @@ impl Messages {
     pub(crate) fn new(head: &HeaderMap, body: Body, bytes_max: usize) -> Result<Self, Fault> {
         failed(head)?;
         let ended = head.contains_key(tonic::Status::GRPC_STATUS);
-        Ok(Self { body, arrived: BytesMut::new(), bytes_max, ended, client: None })
+        Ok(Self { body, frames: Frames::new(bytes_max), bytes_max, ended, client: None })
     }
 
     /// The same, for as long as the client's own stream does not fail.
@@ -46,7 +49,7 @@ impl Messages {
                 return Ok(Some(message));
             }
             if self.ended {
-                if !self.arrived.is_empty() {
+                if !self.frames.is_empty() {
                     return Err(broken("the stream ended within a message"));
                 }
                 return Ok(None);
@@ -58,7 +61,7 @@ impl Messages {
     /// Waits for more to arrive without taking it: `false` when there is nothing
     /// to wait for, or enough has.
     pub(crate) async fn gather(&mut self, enough: usize) -> Result<bool, Fault> {
-        if self.ended || self.arrived.len() >= enough {
+        if self.ended || self.frames.len() >= enough {
             return Ok(false);
         }
         self.read().await?;
@@ -78,7 +81,7 @@ impl Messages {
             return Err(broken("the stream ended without a status"));
         };
         match frame.map_err(broken)?.into_data() {
-            Ok(data) => self.arrived.extend_from_slice(&data),
+            Ok(data) => self.frames.push(data),
             Err(frame) => {
                 let Ok(trailers) = frame.into_trailers() else { return Ok(()) };
                 failed(&trailers)?;
@@ -93,27 +96,18 @@ impl Messages {
 
     /// The next message, if all of it is here.
     pub(crate) fn arrived(&mut self) -> Result<Option<Bytes>, Fault> {
-        let Some(header) = self.arrived.get(..FRAME_HEADER_BYTES) else { return Ok(None) };
-        let (flag, length) = header.split_at(1);
-        if flag != [0] {
-            // Nobody asked for compression.
-            return Err(Fault::internal().because("the service answered a compressed message"));
+        let frame = self.frames.pull().map_err(|_too_large| {
+            Fault::internal()
+                .message(format!("a message of the answer has more than {} bytes", self.bytes_max))
+                .because("the service answered more than gateway.response_bytes_max")
+        })?;
+        match frame {
+            Some(frame) if frame.flags != 0 => {
+                // Nobody asked for compression.
+                Err(Fault::internal().because("the service answered a compressed message"))
+            }
+            frame => Ok(frame.map(|frame| frame.message)),
         }
-        let length = <[u8; 4]>::try_from(length).map_or(0, u32::from_be_bytes);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > self.bytes_max {
-            return Err(Fault::internal()
-                .message(format!(
-                    "a message of the answer has {length} bytes, and may have {}",
-                    self.bytes_max
-                ))
-                .because("the service answered more than gateway.response_bytes_max"));
-        }
-        if self.arrived.len() < FRAME_HEADER_BYTES + length {
-            return Ok(None);
-        }
-        let mut frame = self.arrived.split_to(FRAME_HEADER_BYTES + length).freeze();
-        Ok(Some(frame.split_off(FRAME_HEADER_BYTES)))
     }
 }
 
