@@ -150,7 +150,7 @@ async fn repeat(
         let pick = usize::try_from(pick).unwrap_or_default();
         let (client, left) = (client.clone(), left.clone());
         all.spawn(async move {
-            let shopper = shop::guest(&client).await?;
+            let (shopper, _) = shop::guest(&client).await?;
             let sku = shop::first_sku(&client).await?;
             while left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

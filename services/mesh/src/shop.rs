@@ -67,12 +67,13 @@ impl Steps {
     }
 }
 
-/// Somebody new.
-pub async fn guest(client: &Client) -> Result<Client, Fault> {
+/// Somebody new, and the id it has.
+pub async fn guest(client: &Client) -> Result<(Client, String), Fault> {
     let request = IssueGuestTokenRequest { request_id: Clock::system().id() };
     let guest =
         client.client(AuthServiceClient::new).issue_guest_token(request).await?.into_inner();
-    client.with_token(&guest.tokens.unwrap_or_default().access_token)
+    let client = client.with_token(&guest.tokens.unwrap_or_default().access_token)?;
+    Ok((client, guest.guest_id))
 }
 
 /// The first product in the list, and the SKU of its first variant.
@@ -100,8 +101,8 @@ async fn look(client: &Client, pick: usize) -> Result<(Product, String), Fault> 
 /// Buys something as a guest, and gives the order once the money is captured.
 pub async fn buy(client: &Client, wish: &Wish) -> Result<Order, Fault> {
     let mut steps = Steps { number: 0, last: Instant::now(), quiet: wish.quiet };
-    let client = guest(client).await?;
-    steps.done("Be a guest", "");
+    let (client, guest_id) = guest(client).await?;
+    steps.done("Be a guest", guest_id);
     let placed = walk(&client, wish, &mut steps).await?;
     receipt(&client, &placed, &mut steps).await
 }
