@@ -1,13 +1,15 @@
-//! Asks Envoy and our gateway the same, and tells where they differ.
+//! Asks Envoy and our gateway the same, and tells where they differ, and what
+//! grpc-gateway does there.
 //!
-//! Arguments: Envoy's program, how many requests to draw, and a seed.
+//! Arguments: Envoy's program, that of grpc-gateway, how many requests to draw, and a
+//! seed.
 
 use std::{error::Error, fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use suites::{
     contracts::ORACLE,
     edge::Edge,
-    oracle::{Asker, Case, Envoy, Outcome, Random, Recorder, Twist, Verdict, judge},
+    oracle::{Asker, Case, Difference, Other, Outcome, Random, Recorder, Twist, Verdict, judge},
     upstream::Upstream,
 };
 use tokio::io::AsyncWriteExt as _;
@@ -20,10 +22,12 @@ const SHOWN_MAX: usize = 400;
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(envoy), Some(count), Some(seed)) =
-        (arguments.next(), arguments.next(), arguments.next())
+    let (Some(envoy), Some(third), Some(count), Some(seed)) =
+        (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("give Envoy's program, a number of requests and a seed".into());
+        return Err(
+            "give the programs of Envoy and grpc-gateway, a number of requests and a seed".into()
+        );
     };
     let (count, seed): (u32, u64) = (count.parse()?, seed.parse()?);
 
@@ -31,9 +35,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let upstream = Upstream::start(recorder.clone()).await?;
     let ours = Edge::new(upstream.address(), ORACLE).start().await?;
     let program = PathBuf::from(envoy);
-    let mut envoy = Envoy::start(&program, upstream.address(), ORACLE, SERVICE).await?;
+    let mut envoy = Other::envoy(&program, upstream.address(), ORACLE, SERVICE).await?;
+    let third = Other::grpc_gateway(&PathBuf::from(third), upstream.address()).await?;
     let mut ours = Asker::new(ours.address(), recorder.clone());
     let mut theirs = Asker::new(envoy.address(), recorder.clone());
+    let mut third = Asker::new(third.address(), recorder.clone());
 
     let mut random = Random::new(seed);
     let twists = Twist::all().map(|twist| (twist.case(), Some(twist)));
@@ -42,8 +48,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     for (case, twist) in twists.chain(drawn) {
         let (our_outcome, their_outcome) = (ours.ask(&case).await, theirs.ask(&case).await);
         report.add(&case, twist, &our_outcome, &their_outcome)?;
+        if let Some(difference) = twist.and_then(|twist| twist.difference) {
+            let outcome = third.ask(&case).await;
+            report.add_third(&case, &difference, &our_outcome, &outcome)?;
+        }
         if !their_outcome.is_answer() && envoy.has_ended().await {
-            envoy = Envoy::start(&program, upstream.address(), ORACLE, SERVICE).await?;
+            envoy = Other::envoy(&program, upstream.address(), ORACLE, SERVICE).await?;
             theirs = Asker::new(envoy.address(), recorder.clone());
         }
     }
@@ -59,6 +69,8 @@ struct Report {
     text: String,
     same: u32,
     meant: u32,
+    /// Differences in which grpc-gateway does as ours.
+    borne_out: u32,
     surprises: usize,
 }
 
@@ -95,14 +107,32 @@ impl Report {
         Ok(())
     }
 
+    fn add_third(
+        &mut self,
+        case: &Case,
+        difference: &Difference,
+        ours: &Outcome,
+        third: &Outcome,
+    ) -> std::fmt::Result {
+        if difference.is_third(ours, third) {
+            self.borne_out += u32::from(difference.is_borne_out());
+            return Ok(());
+        }
+        self.surprises += 1;
+        writeln!(self.text, "grpc-gateway does not as it is listed to\n    {case}")?;
+        show(&mut self.text, "ours", ours)?;
+        show(&mut self.text, "grpc-gateway", third)
+    }
+
     fn end(&mut self, count: u32, seed: u64) -> Result<String, std::fmt::Error> {
         let mut text = std::mem::take(&mut self.text);
         writeln!(
             text,
-            "{} edges and {count} requests drawn with seed {seed}: {} alike, {} different as listed, {} surprises",
+            "{} edges and {count} requests drawn with seed {seed}: {} alike, {} different as listed, in {} of which grpc-gateway does as ours, {} surprises",
             Twist::all().count(),
             self.same,
             self.meant,
+            self.borne_out,
             self.surprises
         )?;
         Ok(text)

@@ -1,4 +1,5 @@
-//! Two gateways asked the same: Envoy's transcoder, and ours.
+//! Two gateways asked the same: Envoy's transcoder, and ours. Where they differ,
+//! grpc-gateway is asked as well.
 //!
 //! Requests are drawn by a seed. Both gateways stand before one server, which
 //! gives back what it was given and remembers it, so that what reached it can be
@@ -10,14 +11,14 @@
 //!   they do.
 //! - `recorder`: the server.
 //! - `asker`: sends a request, and tells what came of it.
-//! - `envoy`: Envoy as a process.
+//! - `other`: Envoy and grpc-gateway as processes.
 //! - `compare`: whether the two agree.
 
 mod asker;
 mod case;
 mod compare;
-mod envoy;
 mod json;
+mod other;
 mod random;
 mod recorder;
 mod twist;
@@ -25,7 +26,7 @@ mod twist;
 pub use asker::{Asker, Outcome};
 pub use case::Case;
 pub use compare::{Verdict, judge};
-pub use envoy::Envoy;
+pub use other::Other;
 pub use random::Random;
 pub use recorder::Recorder;
-pub use twist::Twist;
+pub use twist::{Difference, Twist};

@@ -22,6 +22,8 @@ pub struct Twist {
 pub struct Difference {
     ours: Does,
     theirs: Does,
+    /// What grpc-gateway does, if that is not what ours does.
+    third: Option<Does>,
     /// Why ours does as it does.
     pub reason: &'static str,
 }
@@ -47,7 +49,15 @@ impl Twist {
 
     /// With a difference that is meant.
     const fn differs(mut self, ours: Does, theirs: Does, reason: &'static str) -> Self {
-        self.difference = Some(Difference { ours, theirs, reason });
+        self.difference = Some(Difference { ours, theirs, third: None, reason });
+        self
+    }
+
+    /// And grpc-gateway does otherwise than ours, too.
+    const fn alone(mut self, third: Does) -> Self {
+        if let Some(difference) = &mut self.difference {
+            difference.third = Some(third);
+        }
         self
     }
 
@@ -67,11 +77,33 @@ impl Difference {
     pub fn is(&self, ours: &Outcome, theirs: &Outcome) -> bool {
         self.ours.is(ours) && self.theirs.is(theirs)
     }
+
+    /// Whether grpc-gateway bears ours out.
+    pub fn is_borne_out(&self) -> bool {
+        self.third.is_none()
+    }
+
+    /// Whether grpc-gateway does what is said of it. Where it bears ours out, the
+    /// same reached the server.
+    pub fn is_third(&self, ours: &Outcome, third: &Outcome) -> bool {
+        match self.third {
+            Some(does) => does.is(third),
+            None => self.ours.is_like(third) && ours.recorded == third.recorded,
+        }
+    }
 }
 
 // === impl Does ===
 
 impl Does {
+    /// Whether it is a refusal too, whatever its status, or a call with the same.
+    fn is_like(self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Refuses(_) => outcome.status >= 400 && outcome.recorded.is_none(),
+            _ => self.is(outcome),
+        }
+    }
+
     fn is(self, outcome: &Outcome) -> bool {
         match self {
             Self::Calls(status) => outcome.status == status && outcome.recorded.is_some(),
@@ -132,7 +164,9 @@ const JSON: &str = "it is no JSON (RFC 8259): Envoy reads some JavaScript too";
 const TWISTS: &[Twist] = &[
     // ---- paths ----
     get("a literal wins over a variable", "/v1/things/newest"),
-    get("an escaped literal", "/v1/things/new%65st").differs(Calls(200), Calls(200), SAME_URI),
+    get("an escaped literal", "/v1/things/new%65st")
+        .differs(Calls(200), Calls(200), SAME_URI)
+        .alone(Calls(200)),
     get("an escaped slash in one segment", "/v1/things/a%2Fb"),
     get("an escaped slash in many segments", "/v1/deep/a%2Fb/c"),
     get("an escaped percent sign", "/v1/things/a%252Fb"),
@@ -140,12 +174,12 @@ const TWISTS: &[Twist] = &[
     get("a colon in a segment", "/v1/things/a:b"),
     get("an escaped verb", "/v1/deep/a%3Alook"),
     get("no segment for **", "/v1/deep"),
-    get("an empty segment for **", "/v1/deep/").differs(Refuses(404), Calls(200), EMPTY_SEGMENT),
-    get("empty segments within **", "/v1/deep/a//b").differs(
-        Refuses(404),
-        Calls(200),
-        EMPTY_SEGMENT,
-    ),
+    get("an empty segment for **", "/v1/deep/")
+        .differs(Refuses(404), Calls(200), EMPTY_SEGMENT)
+        .alone(Calls(200)),
+    get("empty segments within **", "/v1/deep/a//b")
+        .differs(Refuses(404), Calls(200), EMPTY_SEGMENT)
+        .alone(Calls(200)),
     get("an empty segment", "/v1/things/"),
     get("a slash too many", "/v1/things/a/").differs(Refuses(404), Calls(200), EMPTY_SEGMENT),
     get("a slash too many at the start", "//v1/things/a"),
@@ -158,40 +192,38 @@ const TWISTS: &[Twist] = &[
     get("a path in capitals", "/V1/query"),
     verb("the wrong method", "PATCH", "/v1/query").differs(Refuses(405), Refuses(404), METHODS),
     verb("an unknown method", "BREW", "/v1/query").differs(Refuses(405), Refuses(400), METHODS),
-    verb("HEAD", "HEAD", "/v1/query").differs(Calls(200), Refuses(404), HEAD),
+    verb("HEAD", "HEAD", "/v1/query").differs(Calls(200), Refuses(404), HEAD).alone(Refuses(501)),
     verb("a custom method", "REPORT", "/v1/report"),
     get("a number that is none", "/v1/numbers/a/1/1/1"),
     get("a number out of range", "/v1/numbers/2147483648/1/1/1"),
     get("a fraction for an integer", "/v1/numbers/1.5/1/1/1"),
-    get("an integer as 1.0", "/v1/numbers/1.0/1/1/1").differs(Calls(200), Refuses(400), NUMBERS),
-    get("an integer as 1e2", "/v1/numbers/1e2/1/1/1").differs(Calls(200), Refuses(400), NUMBERS),
-    get("an integer with a plus", "/v1/numbers/%2B1/1/1/1").differs(
-        Refuses(400),
-        Calls(200),
-        NUMBERS,
-    ),
-    get("an integer with zeros", "/v1/numbers/007/1/1/1").differs(
-        Refuses(400),
-        Calls(200),
-        NUMBERS,
-    ),
+    get("an integer as 1.0", "/v1/numbers/1.0/1/1/1")
+        .differs(Calls(200), Refuses(400), NUMBERS)
+        .alone(Refuses(400)),
+    get("an integer as 1e2", "/v1/numbers/1e2/1/1/1")
+        .differs(Calls(200), Refuses(400), NUMBERS)
+        .alone(Refuses(400)),
+    get("an integer with a plus", "/v1/numbers/%2B1/1/1/1")
+        .differs(Refuses(400), Calls(200), NUMBERS)
+        .alone(Calls(200)),
+    get("an integer with zeros", "/v1/numbers/007/1/1/1")
+        .differs(Refuses(400), Calls(200), NUMBERS)
+        .alone(Calls(200)),
     get("a hexadecimal integer", "/v1/numbers/0x10/1/1/1"),
     get("a space before a number", "/v1/numbers/%201/1/1/1"),
     get("NaN in a path", "/v1/numbers/1/1/1/NaN"),
     get("Infinity in a path", "/v1/numbers/1/1/1/-Infinity"),
     get("inf in a path", "/v1/numbers/1/1/1/inf"),
-    get("true as 1", "/v1/kinds/1/COLOUR_RED/AQID").differs(Refuses(400), Calls(200), TRUTHS),
-    get("true in capitals", "/v1/kinds/TRUE/COLOUR_RED/AQID").differs(
-        Refuses(400),
-        Calls(200),
-        TRUTHS,
-    ),
+    get("true as 1", "/v1/kinds/1/COLOUR_RED/AQID")
+        .differs(Refuses(400), Calls(200), TRUTHS)
+        .alone(Calls(200)),
+    get("true in capitals", "/v1/kinds/TRUE/COLOUR_RED/AQID")
+        .differs(Refuses(400), Calls(200), TRUTHS)
+        .alone(Calls(200)),
     get("an enum by number", "/v1/kinds/true/1/AQID"),
-    get("an unknown enum number", "/v1/kinds/true/77/AQID").differs(
-        Calls(200),
-        Refuses(400),
-        OPEN_ENUMS,
-    ),
+    get("an unknown enum number", "/v1/kinds/true/77/AQID")
+        .differs(Calls(200), Refuses(400), OPEN_ENUMS)
+        .alone(Refuses(400)),
     get("an unknown enum name", "/v1/kinds/true/COLOUR_NONE/AQID"),
     get("an enum in lower case", "/v1/kinds/true/colour_red/AQID"),
     get("base64 without padding", "/v1/kinds/true/COLOUR_RED/aGVsbG8"),
@@ -208,17 +240,13 @@ const TWISTS: &[Twist] = &[
         Calls(200),
         TWICE,
     ),
-    get("a field by both names", "/v1/query?longName=a&long_name=b").differs(
-        Refuses(400),
-        Calls(200),
-        TWICE,
-    ),
+    get("a field by both names", "/v1/query?longName=a&long_name=b")
+        .differs(Refuses(400), Calls(200), TWICE)
+        .alone(Calls(200)),
     get("two of a oneof", "/v1/query?choiceText=a&choiceNumber=1"),
-    get("a field of the path in the query", "/v1/things/a?text=b").differs(
-        Refuses(400),
-        Calls(200),
-        OVERRIDES,
-    ),
+    get("a field of the path in the query", "/v1/things/a?text=b")
+        .differs(Refuses(400), Calls(200), OVERRIDES)
+        .alone(Calls(200)),
     get("a parameter without a value", "/v1/query?longName="),
     get("a parameter without an equals sign", "/v1/query?longName"),
     get("an empty number", "/v1/query?int32="),
@@ -243,31 +271,24 @@ const TWISTS: &[Twist] = &[
     get("no UTF-8 in a query", "/v1/query?longName=%ff").differs(Refuses(400), Calls(400), UTF8),
     get("a struct as a parameter", "/v1/query?structure.a=b"),
     get("a value as a parameter", "/v1/query?value=b").differs(Refuses(400), Calls(200), SCALARS),
-    get("a wrapper by its value", "/v1/query?int64Value.value=5").differs(
-        Refuses(400),
-        Calls(200),
-        KNOWN,
-    ),
-    get("a time by its seconds", "/v1/query?timestamp.seconds=5").differs(
-        Refuses(400),
-        Calls(200),
-        KNOWN,
-    ),
+    get("a wrapper by its value", "/v1/query?int64Value.value=5")
+        .differs(Refuses(400), Calls(200), KNOWN)
+        .alone(Calls(200)),
+    get("a time by its seconds", "/v1/query?timestamp.seconds=5")
+        .differs(Refuses(400), Calls(200), KNOWN)
+        .alone(Calls(200)),
     get("a duration of months", "/v1/query?duration=1mo"),
     get("an unset optional as a parameter", "/v1/query?maybe=0"),
-    sent("a body where none is due", "GET", "/v1/query?longName=a", "{}").differs(
-        Refuses(400),
-        Calls(200),
-        NO_BODY,
-    ),
-    sent("a query beside a whole body", "POST", "/v1/all?longName=a", "{}").differs(
-        Refuses(400),
-        Calls(200),
-        WHOLE_BODY,
-    ),
+    sent("a body where none is due", "GET", "/v1/query?longName=a", "{}")
+        .differs(Refuses(400), Calls(200), NO_BODY)
+        .alone(Calls(200)),
+    sent("a query beside a whole body", "POST", "/v1/all?longName=a", "{}")
+        .differs(Refuses(400), Calls(200), WHOLE_BODY)
+        .alone(Calls(200)),
     sent("a query beside part of a body", "POST", "/v1/parts/a?longName=b", "{\"text\":\"c\"}"),
     sent("a query into the body's field", "POST", "/v1/parts/a?inner.number=1", "{\"text\":\"c\"}")
-        .differs(Refuses(400), Calls(200), OVERRIDES),
+        .differs(Refuses(400), Calls(200), OVERRIDES)
+        .alone(Calls(200)),
     sent("a field of the path in the body", "PUT", "/v1/all/a", "{\"text\":\"b\"}"),
     // ---- bodies ----
     sent("the second binding", "PATCH", "/v1/parts/7", "{\"text\":\"c\"}").differs(

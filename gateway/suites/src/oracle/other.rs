@@ -1,4 +1,5 @@
-//! Envoy as a process, with its gRPC-JSON transcoder in front of a server.
+//! Other gateways as processes in front of a server: Envoy with its gRPC-JSON
+//! transcoder, and grpc-gateway.
 
 use std::{
     io,
@@ -22,16 +23,16 @@ const DEATH: Duration = Duration::from_secs(5);
 
 /// Runs until it is dropped.
 #[derive(Debug)]
-pub struct Envoy {
+pub struct Other {
     address: SocketAddr,
     process: Child,
 }
 
-// === impl Envoy ===
+// === impl Other ===
 
-impl Envoy {
-    /// Starts the program before a server that serves what a file describes.
-    pub async fn start(
+impl Other {
+    /// Starts Envoy's program before a server that serves what a file describes.
+    pub async fn envoy(
         program: &Path,
         upstream: SocketAddr,
         descriptors: &str,
@@ -39,20 +40,35 @@ impl Envoy {
     ) -> io::Result<Self> {
         let address = free().await?;
         let config = config(address, upstream, descriptors, service);
-        let mut process = Command::new(program)
-            .args(["--config-yaml", &config.to_string()])
-            .args(["--log-level", "error", "--concurrency", "1", "--disable-hot-restart"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut command = Command::new(program);
+        command.args(["--config-yaml", &config.to_string()]).args([
+            "--log-level",
+            "error",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+        ]);
+        Self::start(command, address).await
+    }
+
+    /// Starts a program of grpc-gateway, which was built for the contracts.
+    pub async fn grpc_gateway(program: &Path, upstream: SocketAddr) -> io::Result<Self> {
+        let address = free().await?;
+        let mut command = Command::new(program);
+        command.args([address.to_string(), upstream.to_string()]);
+        Self::start(command, address).await
+    }
+
+    async fn start(mut command: Command, address: SocketAddr) -> io::Result<Self> {
+        let mut process =
+            command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = process.try_wait()? {
-                return Err(io::Error::other(format!("Envoy ended with {status}")));
+                return Err(io::Error::other(format!("{command:?} ended with {status}")));
             }
             if Instant::now() > deadline {
-                return Err(io::Error::other("Envoy does not listen"));
+                return Err(io::Error::other(format!("{command:?} does not listen")));
             }
             sleep(Duration::from_millis(50)).await;
         }
