@@ -19,8 +19,8 @@ impl FileResolver for Source {
     }
 }
 
-/// The problems of a service with these methods.
-fn problems(methods: &str) -> Vec<Problem> {
+/// A service with these methods.
+fn service(methods: &str) -> DescriptorPool {
     let source = format!(
         r#"syntax = "proto3"; package audit;
         import "google/api/annotations.proto";
@@ -37,8 +37,12 @@ fn problems(methods: &str) -> Vec<Problem> {
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).open_file("audit.proto").unwrap();
-    let pool = DescriptorPool::decode(&*compiler.encode_file_descriptor_set()).unwrap();
-    Schema::new(&pool).err().unwrap_or_default()
+    DescriptorPool::decode(&*compiler.encode_file_descriptor_set()).unwrap()
+}
+
+/// The problems of a service with these methods.
+fn problems(methods: &str) -> Vec<Problem> {
+    Schema::new(&service(methods)).err().unwrap_or_default()
 }
 
 fn rpc(name: &str, rule: &str) -> String {
@@ -71,6 +75,7 @@ fn right_rules_have_no_problems() {
 #[test]
 fn templates_that_do_not_parse_are_named() {
     wrong(r#"get: "/v1/{id""#, ProblemKind::Template, "not closed");
+    wrong(r#"get: "/v1/{id}ü""#, ProblemKind::Template, "a slash must follow");
     wrong(r#"get: "/v1/{id=**}/x""#, ProblemKind::Template, "nothing but a `:verb` may follow");
     wrong(r#"get: "/v1/x/""#, ProblemKind::Template, "empty segment");
     wrong(r#"get: "/v1/a%20b""#, ProblemKind::Template, "no path segment");
@@ -129,4 +134,20 @@ fn two_bindings_of_the_same_requests_are_both_named() {
     assert_eq!(found[0].kind, ProblemKind::Ambiguous);
     let found = problems(&rpc("A", r#"post: "/audit.S/A" body: "*""#));
     assert_eq!(found[0].kind, ProblemKind::Ambiguous);
+}
+
+#[test]
+fn a_rest_of_the_path_may_be_nothing_with_a_verb_and_without() {
+    let methods = [
+        rpc("A", r#"get: "/{id=**}""#),
+        rpc("B", r#"get: "/{id=**}:go""#),
+        rpc("C", r#"get: "/x/{id=**}:go""#),
+    ];
+    let schema = Schema::new(&service(&methods.concat())).unwrap();
+    for (path, method) in
+        [("/", "A"), ("/:go", "B"), ("/x:go", "C"), ("/a:go", "B"), ("/a/:go", "A")]
+    {
+        let found = schema.route("GET", path).map(|found| found.method().name().to_owned());
+        assert_eq!(found.unwrap_or_default(), method, "{path}");
+    }
 }

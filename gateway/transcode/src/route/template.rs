@@ -111,10 +111,10 @@ impl Template {
             pattern: pattern.into(),
             multi,
         });
-        match after.split_at_checked(1) {
-            Some(("/", rest)) => Ok(Some(rest)),
-            Some(_) => Err(format!("a slash must follow `{{{variable}}}`")),
-            None => Ok(None),
+        match after.strip_prefix('/') {
+            None if after.is_empty() => Ok(None),
+            None => Err(format!("a slash must follow `{{{variable}}}`")),
+            rest => Ok(rest),
         }
     }
 
@@ -329,6 +329,7 @@ mod tests {
             "/v1//x",
             "/{a",
             "/{a}b",
+            "/{a=**}ü",
             "/{}",
             "/{a=}",
             "/{a=**}/x",

@@ -165,7 +165,7 @@ impl Trie {
         if let Some(colon) = path[last..].rfind(':') {
             let (path, verb) = path.split_at(last + colon);
             let mut is_verb = false;
-            self.walk(0, Some(path), &mut |node| {
+            self.walk(0, Some(path).filter(|path| !path.is_empty()), &mut |node| {
                 let mut leaves = node.leaves.iter();
                 leaves.try_for_each(|leaf| match leaf.verb.as_deref() == Some(&verb[1..]) {
                     true => {
