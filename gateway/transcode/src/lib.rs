@@ -37,11 +37,12 @@
 //! - `json`: the lexer, the parser (JSON to wire), the printer (wire to JSON), the well-known types, streams of values.
 //! - `request`, `query`, `response`: a whole HTTP request to wire bytes, a whole response to JSON.
 //! - `path`, `location`: single fields of a response, and where its resource is found.
-//! - `wire`: the protobuf wire format.
+//! - `decimal`, `utf8`: numbers and text, eight bytes at a time.
+//! - `wire`: the protobuf wire format; `message_set`: its oldest part.
 //!
 //! # What the mapping does not do
 //!
-//! Message sets of proto2 are not read. Required fields of proto2 are not demanded; the service that decodes the message
+//! Required fields of proto2 are not demanded; the service that decodes the message
 //! does that. Of protobuf's conformance suite (binary and JSON, required and recommended) all passes but what is listed
 //! with its reason in `tests/conformance.txt`.
 
@@ -72,3 +73,4 @@ pub use method::{Content, Idempotency, Method, MethodId};
 pub use options::{Body, File, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
 pub use path::{FieldPath, Raw};
 pub use schema::{MessageId, Schema};
+mod message_set;

@@ -73,6 +73,11 @@ impl<'w> Reader<'w> {
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         match *self.rest {
+    /// What lies between this cursor and a later one over the same bytes.
+    pub(crate) fn up_to(&self, later: &Self) -> &'w [u8] {
+        self.rest.get(..self.rest.len().saturating_sub(later.rest.len())).unwrap_or_default()
+    }
+
             [low, ref rest @ ..] if low < 0x80 => {
                 self.rest = rest;
                 Some(u64::from(low))

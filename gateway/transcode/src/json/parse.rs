@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     error::{JsonError, JsonErrorKind},
+    message_set,
     options::ParseOptions,
     schema::{Cardinality, Field, Kind, MessageTable, NONE, Scalar, Tables},
     wire::{END_GROUP, Full, Tag, Writer, index},
@@ -138,6 +139,14 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
         Ok(())
     }
 
+    /// Makes what was written from `start` on the items of a message set.
+    #[cold]
+    fn message_set(&mut self, start: usize) -> Step {
+        let items = message_set::items(self.out.written(start)).unwrap_or_default();
+        self.out.rewind(start);
+        Ok(self.out.bytes(&items)?)
+    }
+
     /// The members of an object whose brace is read, up to its end; `any` allows for `@type` among them.
     pub(super) fn members(&mut self, table: &'s MessageTable, scope: Scope, any: bool) -> Step {
         let mut seen = Seen { first: 0, base: self.seen.len() };
@@ -147,6 +156,7 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
         }
         let mut typed = false;
         let mut expected = 0;
+        let start = self.out.position();
         loop {
             let at = {
                 self.lexer.peek();
@@ -181,6 +191,9 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
             }
         }
         self.seen.truncate(seen.base);
+        if table.message_set {
+            self.message_set(start)?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 use super::distinct::first_twice;
 use crate::{
     error::{WireError, WireErrorKind},
+    message_set,
     options::PrintOptions,
     schema::{Cardinality, EntryTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables},
     wire::{Full, LEN, Reader, START_GROUP, Writer, index},
@@ -147,6 +148,14 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     /// The fields of a message, each with a comma before it.
     pub(super) fn fields(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
+        if table.message_set {
+            let fields = message_set::fields(wire).ok_or_else(broken)?;
+            return self.ordinary_fields(table, &fields);
+        }
+        self.ordinary_fields(table, wire)
+    }
+
+    fn ordinary_fields(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
         if self.careful && self.is_irregular(table, wire)? {
             return self.indexed(table, wire);
         }

@@ -165,12 +165,11 @@ impl Compiler {
         fields.extend(extensions.iter().map(|extension| self.extension(extension)));
         fields.sort_by_key(|field| field.number);
         let kind = self.message_kind(message, false);
-        MessageTable::new(
-            message.full_name(),
-            kind,
-            fields,
-            u32::try_from(oneofs.len()).unwrap_or(0),
-        )
+        let oneofs = u32::try_from(oneofs.len()).unwrap_or(0);
+        let options = message.descriptor_proto().options.as_ref();
+        let mut table = MessageTable::new(message.full_name(), kind, fields, oneofs);
+        table.message_set = options.is_some_and(|options| options.message_set_wire_format());
+        table
     }
 
     fn field(&mut self, field: &FieldDescriptor, oneof: u32) -> Field {

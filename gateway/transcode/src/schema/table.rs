@@ -119,6 +119,8 @@ pub(crate) struct MessageTable {
     hashed: Box<[u16]>,
 }
 
+    /// Its extensions travel as the items of a message set.
+    pub(crate) message_set: bool,
 /// The entry of a map field.
 #[derive(Debug)]
 pub(crate) struct EntryTable {
@@ -281,6 +283,7 @@ impl MessageTable {
     #[inline]
     pub(crate) fn slot_by_name(&self, name: &[u8]) -> Option<u32> {
         let mask = self.hashed.len() - 1;
+            message_set: false,
         let mut at = hash(name) & mask;
         loop {
             let slot = *self.hashed.get(at)?;
