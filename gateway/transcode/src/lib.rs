@@ -30,6 +30,28 @@
 //! # }
 //! ```
 //!
+//! An error says where: the field by its path, and the place in the text.
+//!
+//! ```
+//! # let pool = prost_reflect::DescriptorPool::global();
+//! # let schema = transcode::Schema::new(&pool).unwrap();
+//! let api = schema.message("google.protobuf.Api").unwrap();
+//! let json = br#"{"name": "shop.v1", "methods": [{"name": "Get"}, {"requestTypeURL": ""}]}"#;
+//! let error = schema.json_to_wire(api, json, &mut Vec::new(), &Default::default()).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "methods[1].requestTypeURL: unknown field of google.protobuf.Method; did you mean `requestTypeUrl`? \
+//!      (line 1, column 51)"
+//! );
+//! ```
+//!
+//! # Costs
+//!
+//! Both directions append to a buffer of the caller's and allocate nothing for a field, an element or a nested message
+//! (`tests/allocations.rs`): there is one buffer for messages of more than 64 fields, one for the keys of maps, in which
+//! one that comes twice is found, and copies of what the wire format holds in parts, which hardly any encoder writes.
+//! `cargo bench -p transcode` measures both beside prost-reflect, the typed way and a plain copy.
+//!
 //! # Layout
 //!
 //! - `schema`: the tables, and the audit of the http rules.
@@ -47,10 +69,12 @@
 //! with its reason in `tests/conformance.txt`.
 
 mod binding;
+mod decimal;
 mod error;
 mod http_body;
 mod json;
 mod location;
+mod message_set;
 mod method;
 mod options;
 mod path;
@@ -60,6 +84,7 @@ mod response;
 mod route;
 mod schema;
 mod text;
+mod utf8;
 mod wire;
 
 pub use binding::{Binding, BindingId, BodyRule, Match};
@@ -73,4 +98,3 @@ pub use method::{Content, Idempotency, Method, MethodId};
 pub use options::{Body, File, HeaderBinding, ParseOptions, PrintOptions, RequestOptions};
 pub use path::{FieldPath, Raw};
 pub use schema::{MessageId, Schema};
-mod message_set;

@@ -68,7 +68,7 @@ fn write_value(
         Kind::Scalar(scalar) => write_text(out, scalar, text),
         Kind::Enum(enumeration) => {
             let table = tables.enumeration(enumeration);
-            let number = table.number(text).or_else(|| {
+            let number = table.number(text.as_bytes()).or_else(|| {
                 let number = text.parse().ok()?;
                 (!table.closed || table.name(number).is_some()).then_some(number)
             });

@@ -1,6 +1,9 @@
 //! The protobuf wire format: a cursor that reads it and a buffer that writes it.
 
-use crate::path::Raw;
+use crate::{
+    decimal::{SHORT, Short},
+    path::Raw,
+};
 
 pub(crate) const VARINT: u8 = 0;
 pub(crate) const FIXED64: u8 = 1;
@@ -70,14 +73,14 @@ impl<'w> Reader<'w> {
         self.rest.is_empty()
     }
 
-    #[inline]
-    pub(crate) fn varint(&mut self) -> Option<u64> {
-        match *self.rest {
     /// What lies between this cursor and a later one over the same bytes.
     pub(crate) fn up_to(&self, later: &Self) -> &'w [u8] {
         self.rest.get(..self.rest.len().saturating_sub(later.rest.len())).unwrap_or_default()
     }
 
+    #[inline]
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        match *self.rest {
             [low, ref rest @ ..] if low < 0x80 => {
                 self.rest = rest;
                 Some(u64::from(low))
@@ -232,30 +235,40 @@ pub(crate) fn varint_length(value: usize) -> usize {
 /// A growing buffer. Its vector is longer than what is written, so that small things are copied in fixed sizes (two
 /// stores and no call) and the cursor then moves by their true length.
 pub(crate) struct Writer<'o> {
-    buffer: &'o mut Vec<u8>,
+    /// Where the buffer came from and goes back to.
+    home: &'o mut Vec<u8>,
+    /// Held by value, since each write looks at it.
+    buffer: Vec<u8>,
     start: usize,
     at: usize,
     limit: usize,
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        *self.home = std::mem::take(&mut self.buffer);
+    }
 }
 
 /// The limit of a [`Writer`] is reached.
 pub(crate) struct Full;
 
 impl<'o> Writer<'o> {
-    /// Writes behind what `buffer` holds, at most `limit` bytes, and expects `expected`.
-    pub(crate) fn new(buffer: &'o mut Vec<u8>, expected: usize, limit: usize) -> Self {
+    /// Writes behind what `home` holds, at most `limit` bytes, and expects `expected`.
+    pub(crate) fn new(home: &'o mut Vec<u8>, expected: usize, limit: usize) -> Self {
+        let mut buffer = std::mem::take(home);
         let start = buffer.len();
         buffer.resize(start.saturating_add(expected.min(limit)).saturating_add(64), 0);
-        Self { buffer, start, at: start, limit: start.saturating_add(limit) }
+        Self { home, buffer, start, at: start, limit: start.saturating_add(limit) }
     }
 
     /// Cuts the buffer to what was written.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         self.buffer.truncate(self.at);
     }
 
     /// Cuts the buffer to what it held before.
-    pub(crate) fn abandon(self) {
+    pub(crate) fn abandon(mut self) {
         self.buffer.truncate(self.start);
     }
 
@@ -338,19 +351,50 @@ impl<'o> Writer<'o> {
         Ok(())
     }
 
-    /// Writes a number in decimal, two digits at a time.
+    /// Writes a text of up to 16 bytes.
     #[inline]
-    pub(crate) fn digits(&mut self, value: u64) -> Result<(), Full> {
-        let length = index(value.checked_ilog10().unwrap_or(0)) + 1;
-        let mut rest = value;
-        let mut pairs = self.room(20)?.get_mut(..length).unwrap_or_default().rchunks_exact_mut(2);
-        for pair in &mut pairs {
-            let two = low8(rest % 100);
-            pair.copy_from_slice(&[b'0' + two / 10, b'0' + two % 10]);
-            rest /= 100;
+    pub(crate) fn short(&mut self, text: Short) -> Result<(), Full> {
+        self.padded(&text.bytes.to_le_bytes(), index(text.length))
+    }
+
+    /// Writes a number in decimal, with up to three bytes before it and one behind it.
+    #[inline]
+    pub(crate) fn decimal(&mut self, before: Short, value: u64, after: Short) -> Result<(), Full> {
+        if value < SHORT {
+            return self.short(before.then(Short::number(value)).then(after));
         }
-        if let [first] = pairs.into_remainder() {
-            *first = b'0' + low8(rest);
+        self.long_decimal(before, value, after)
+    }
+
+    #[inline(never)]
+    fn long_decimal(&mut self, before: Short, value: u64, after: Short) -> Result<(), Full> {
+        const SIXTEEN: u64 = 10_000_000_000_000_000;
+        if value < SIXTEEN {
+            self.short(before)?;
+            self.short(Short::number(value))?;
+        } else {
+            self.short(before.then(Short::number(value / SIXTEEN)))?;
+            self.short(Short::sixteen(value % SIXTEEN))?;
+        }
+        self.short(after)
+    }
+
+    /// Writes up to 32 bytes, in two copies that may overlap.
+    #[inline]
+    pub(crate) fn brief(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let length = bytes.len();
+        let room = self.room(32)?;
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>()) {
+            overlap(room, first, last, length);
+        } else if let (Some(first), Some(last)) =
+            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
+        {
+            overlap(room, first, last, length);
+        } else {
+            let text = crate::json::short(bytes);
+            if let Some(room) = room.first_chunk_mut() {
+                *room = text.to_le_bytes();
+            }
         }
         self.at += length;
         Ok(())
@@ -374,6 +418,21 @@ impl<'o> Writer<'o> {
         if value < 0x80 {
             return self.byte(low8(value));
         }
+        if value >> 28 != 0 {
+            return self.long_varint(value);
+        }
+        // Seven bits to a byte, and a high bit in all but the last.
+        let septets = value & 0x7f
+            | (value & 0x3f80) << 1
+            | (value & 0x1f_c000) << 2
+            | (value & 0xfe0_0000) << 3;
+        let before_last = (64 - septets.leading_zeros() - 1) & !7;
+        let more = (1_u64 << before_last).wrapping_sub(1) & 0x8080_8080;
+        self.padded(&(septets | more).to_le_bytes(), index(before_last >> 3) + 1)
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self, value: u64) -> Result<(), Full> {
         let length = encode_varint(value, self.room(10)?);
         self.at += length;
         Ok(())
@@ -410,6 +469,17 @@ impl<'o> Writer<'o> {
     }
 }
 
+/// Copies a text of `length` bytes by its first and its last `N`.
+#[inline]
+fn overlap<const N: usize>(room: &mut [u8], first: &[u8; N], last: &[u8; N], length: usize) {
+    if let Some(room) = room.first_chunk_mut() {
+        *room = *first;
+    }
+    if let Some(room) = room.get_mut(length - N..).and_then(<[u8]>::first_chunk_mut) {
+        *room = *last;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,16 +505,36 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
+        let quote = Short::new(b"\"");
         for value in (0..20)
             .flat_map(|power| [10_u64.pow(power) - 1, 10_u64.pow(power)])
             .chain([u64::MAX, 1234567])
         {
             let mut out = Vec::new();
             let mut writer = Writer::new(&mut out, 0, 100);
-            assert!(writer.digits(value).is_ok());
+            assert!(writer.decimal(Short::new(b",\"-"), value, quote).is_ok());
             writer.finish();
-            assert_eq!(out, value.to_string().into_bytes());
+            assert_eq!(out, format!(",\"-{value}\"").into_bytes());
         }
+    }
+
+    #[test]
+    fn brief_texts_of_every_length_are_written_in_full() {
+        let text = b"abcdefghijklmnopqrstuvwxyz012345";
+        for length in 0..=32 {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out, 0, 100);
+            assert!(writer.brief(&text[..length]).is_ok());
+            writer.finish();
+            assert_eq!(out, text[..length]);
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_dropped_gives_its_buffer_back() {
+        let mut out = b"before".to_vec();
+        drop(Writer::new(&mut out, 0, 100));
+        assert!(out.starts_with(b"before"));
     }
 
     #[test]

@@ -525,3 +525,52 @@ fn an_extension_is_a_field_by_its_full_name_in_brackets() {
     schema().wire_to_json(options, &wire, &mut out, &PrintOptions::default()).unwrap();
     assert_eq!(out, json);
 }
+
+#[test]
+fn an_error_of_printing_says_which_field_element_and_key() {
+    // Times beyond year 9999, and numbers that are none.
+    let late = [&[0x08][..], &[0xff; 8], &[0x7f]].concat();
+    let nan = [&[0x11][..], &f64::NAN.to_le_bytes()].concat();
+    let framed = |tag: &[u8], body: &[u8]| -> Vec<u8> {
+        [tag, &[u8::try_from(body.len()).unwrap()], body].concat()
+    };
+    let entry = [&[0x08, 10][..], &framed(&[0x12], &late)].concat();
+    let good = framed(&[0x0a], &[0x20, 1]);
+    let list = framed(&[0x32], &[good, framed(&[0x0a], &nan)].concat());
+    let member = [framed(&[0x0a], b"a"), framed(&[0x12], &list)].concat();
+    for (wire, path) in [
+        (framed(&[0xb2, 0x04], &late), "timestamp"),
+        ([framed(&[0xf2, 0x04], &[]), framed(&[0xf2, 0x04], &late)].concat(), "timestamps[1]"),
+        (framed(&[0xca, 0x03], &entry), r#"bySint32["5"]"#),
+        (framed(&[0xca, 0x04], &framed(&[0x0a], &member)), "structure.a[1]"),
+    ] {
+        assert_eq!(print(&wire).unwrap_err().path(), path, "{wire:02x?}");
+    }
+}
+
+#[test]
+fn what_needs_an_escape_is_found_at_every_place_of_a_text() {
+    for length in 0..80 {
+        for at in 0..=length {
+            for letter in ["\"", "\\", "\n", "\u{1}", "ü", "\"ü"] {
+                let text = format!("{}{letter}{}", "x".repeat(at), "y".repeat(length - at));
+                let json = serde_json::json!({ "aString": text }).to_string();
+                let wire = parse(json.as_bytes()).unwrap();
+                assert!(wire.ends_with(text.as_bytes()), "{json}");
+                assert_eq!(value(&print(&wire).unwrap()), value(&json));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_wildcard_of_a_mask_and_minus_zero_come_back() {
+    // What fuzzing found.
+    assert_eq!(
+        print(&parse(br#"{"mask":"*,a.*,bC"}"#).unwrap()).unwrap(),
+        r#"{"mask":"*,a.*,bC"}"#
+    );
+    for json in [r#"{"aDouble":-0}"#, r#"{"aFloat":-0}"#, r#"{"doubles":[-0,0]}"#] {
+        assert_eq!(print(&parse(json.as_bytes()).unwrap()).unwrap(), json);
+    }
+}

@@ -3,7 +3,11 @@
 use std::borrow::Cow;
 
 use super::number::{self, Number};
-use crate::error::{JsonError, JsonErrorKind};
+use crate::{
+    decimal::parse_few,
+    error::{JsonError, JsonErrorKind},
+    utf8::is_utf8,
+};
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = LOW << 7;
@@ -118,12 +122,45 @@ impl<'j> Lexer<'j> {
     /// Moves over `key` (`,"name":`, without its comma) if it stands here.
     #[inline]
     pub(crate) fn take_key(&mut self, key: &crate::schema::Key) -> bool {
-        let Some(name) = key.full.get(1..) else { return false };
-        let taken = self.json.get(self.at..).is_some_and(|rest| rest.starts_with(name));
+        let Some(rest) = self.json.get(self.at..) else { return false };
+        let taken = match rest.first_chunk::<32>() {
+            Some(chunk) if key.length <= 33 => key.begins(chunk),
+            _ => key.full.get(1..).is_some_and(|name| rest.starts_with(name)),
+        };
         if taken {
-            self.at += name.len();
+            self.at += key.length - 1;
         }
         taken
+    }
+
+    /// Moves over an integer of up to seven digits if one stands here and neither fraction nor exponent follows; its
+    /// magnitude, and whether it is negative.
+    #[inline]
+    pub(crate) fn few_digits(&mut self) -> Option<(u64, bool)> {
+        let mut rest = self.json.get(self.at..)?;
+        let negative = rest.first() == Some(&b'-');
+        rest = rest.get(usize::from(negative)..)?;
+        let (value, length) = parse_few(*rest.first_chunk()?)?;
+        let zero_first = length > 1 && rest.first() == Some(&b'0');
+        if zero_first || matches!(rest.get(length), None | Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += length + usize::from(negative);
+        Some((value, negative))
+    }
+
+    /// The same within quotes.
+    #[inline]
+    pub(crate) fn few_quoted_digits(&mut self) -> Option<(u64, bool)> {
+        let start = self.at;
+        self.at += 1;
+        let found = self.few_digits();
+        if found.is_some() && self.json.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return found;
+        }
+        self.at = start;
+        None
     }
 
     /// After a member or element: whether another follows. Moves over the comma or the closing byte.
@@ -155,6 +192,7 @@ impl<'j> Lexer<'j> {
         self.literal(b"null")
     }
 
+    #[inline]
     pub(crate) fn literal(&mut self, literal: &'static [u8]) -> Result<(), JsonError> {
         self.peek();
         if self.json.get(self.at..).is_some_and(|rest| rest.starts_with(literal)) {
@@ -321,12 +359,11 @@ impl<'j> Quoted<'j> {
     /// Checks that what it holds as it stands is UTF-8.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), JsonError> {
-        if self.wide
-            && let Err(error) = std::str::from_utf8(self.raw)
-        {
-            return Err(self.not_utf8(error.valid_up_to()));
+        if !self.wide || is_utf8(self.raw) {
+            return Ok(());
         }
-        Ok(())
+        let error = std::str::from_utf8(self.raw).err();
+        Err(self.not_utf8(error.map_or(0, |error| error.valid_up_to())))
     }
 
     #[cold]

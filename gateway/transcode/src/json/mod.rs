@@ -16,6 +16,7 @@ mod values;
 
 pub(crate) use guard::{Guard, MAX_GUARDS, Mask, Scope};
 pub(crate) use known::{write_mask, write_time};
+pub(crate) use lexer::short;
 pub(crate) use parse::Parser;
 pub(crate) use scalar::write_text;
 pub(crate) use time::{parse_duration, parse_timestamp};

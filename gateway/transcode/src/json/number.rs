@@ -1,14 +1,24 @@
 //! Numbers as text: exact integers in any spelling, and floats.
+#![expect(
+    clippy::float_arithmetic,
+    reason = "a quotient of two doubles is a decimal, rounded once"
+)]
 
 use std::ops::RangeInclusive;
+
+use crate::{decimal::parse_eight, wire::low32};
 
 /// A number of JSON.
 #[derive(Clone, Copy)]
 pub(crate) struct Number<'j> {
     pub(crate) text: &'j [u8],
     negative: bool,
-    /// Its digits as an integer, if it is spelt as one and fits.
-    plain: Option<u64>,
+    /// All its digits as an integer, if they fit and no exponent follows.
+    digits: Option<u64>,
+    /// How many of them stand behind the point.
+    places: usize,
+    /// It has neither point nor exponent.
+    plain: bool,
 }
 
 /// Reads a number at the start of `text` by the grammar of JSON.
@@ -16,48 +26,80 @@ pub(crate) struct Number<'j> {
 pub(crate) fn scan(text: &[u8]) -> Option<Number<'_>> {
     let negative = text.first() == Some(&b'-');
     let start = usize::from(negative);
-    let mut at = start;
-    let mut value = 0_u64;
-    let mut fits = true;
-    while let Some(digit) =
-        text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
-    {
-        if at - start < 19 {
-            value = value * 10 + u64::from(digit);
-        } else {
-            let next = value.checked_mul(10).and_then(|ten| ten.checked_add(u64::from(digit)));
-            fits &= next.is_some();
-            value = next.unwrap_or(0);
-        }
-        at += 1;
-    }
+    let mut digits = Digits { value: 0, fits: true };
+    let mut at = digits.take(text, start);
     if at == start || (at > start + 1 && text.get(start) == Some(&b'0')) {
         return None;
     }
     if !matches!(text.get(at), Some(b'.' | b'e' | b'E')) {
-        return Some(Number { text: text.get(..at)?, negative, plain: fits.then_some(value) });
+        return Some(Number {
+            text: text.get(..at)?,
+            negative,
+            digits: digits.fits.then_some(digits.value),
+            places: 0,
+            plain: true,
+        });
     }
-    let end = scan_rest(text, at)?;
-    Some(Number { text: text.get(..end)?, negative, plain: None })
-}
-
-/// The fraction and exponent; gives their end.
-fn scan_rest(text: &[u8], mut at: usize) -> Option<usize> {
-    let digits = |mut at: usize| {
-        let start = at;
-        while text.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        (at > start).then_some(at)
-    };
+    let mut places = 0;
     if text.get(at) == Some(&b'.') {
-        at = digits(at + 1)?;
+        let point = at + 1;
+        at = digits.take(text, point);
+        places = at - point;
+        if places == 0 {
+            return None;
+        }
     }
     if matches!(text.get(at), Some(b'e' | b'E')) {
+        digits.fits = false;
         let sign = matches!(text.get(at + 1), Some(b'+' | b'-'));
-        at = digits(at + 1 + usize::from(sign))?;
+        let first = at + 1 + usize::from(sign);
+        at = Digits { value: 0, fits: false }.take(text, first);
+        if at == first {
+            return None;
+        }
     }
-    Some(at)
+    Some(Number {
+        text: text.get(..at)?,
+        negative,
+        digits: digits.fits.then_some(digits.value),
+        places,
+        plain: false,
+    })
+}
+
+/// Digits on their way to an integer.
+struct Digits {
+    value: u64,
+    /// No digit was too many; else `value` means nothing.
+    fits: bool,
+}
+
+impl Digits {
+    /// Takes the digits that stand at `at`; gives their end.
+    #[inline]
+    fn take(&mut self, text: &[u8], mut at: usize) -> usize {
+        while let Some(eight) =
+            text.get(at..).and_then(<[u8]>::first_chunk).and_then(|eight| parse_eight(*eight))
+        {
+            self.add(100_000_000, eight);
+            at += 8;
+        }
+        while let Some(digit) =
+            text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10)
+        {
+            self.add(10, u64::from(digit));
+            at += 1;
+        }
+        at
+    }
+
+    #[inline]
+    fn add(&mut self, scale: u64, digits: u64) {
+        let (scaled, over) = self.value.overflowing_mul(scale);
+        let (sum, carried) = scaled.overflowing_add(digits);
+        self.value = sum;
+        self.fits &= !over && !carried;
+    }
 }
 
 /// Reads a number that is all of `text`, as in a string.
@@ -86,14 +128,22 @@ impl Number<'_> {
 
     #[inline]
     fn magnitude(&self) -> Option<u64> {
-        match self.plain {
-            Some(value) => Some(value),
-            None => exact(self.text),
+        match self.digits {
+            Some(value) if self.plain => Some(value),
+            _ => exact(self.text),
         }
     }
 
     /// The nearest double; `None` if it is beyond the largest.
+    #[inline]
     pub(crate) fn double(&self) -> Option<f64> {
+        // Both the digits and the power of ten are doubles themselves, and IEEE 754 rounds their quotient once.
+        if let Some(digits) = self.digits.filter(|digits| digits >> 53 == 0)
+            && let Some(power) = POWERS.get(self.places)
+        {
+            let magnitude = double_of(digits) / power;
+            return Some(if self.negative { -magnitude } else { magnitude });
+        }
         let text = std::str::from_utf8(self.text).ok()?;
         text.parse().ok().filter(|value: &f64| value.is_finite())
     }
@@ -103,6 +153,19 @@ impl Number<'_> {
         let text = std::str::from_utf8(self.text).ok()?;
         text.parse().ok().filter(|value: &f32| value.is_finite())
     }
+}
+
+/// Powers of ten that are doubles.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// An integer below 2^53, which is a double.
+#[inline]
+fn double_of(value: u64) -> f64 {
+    const HIGH: f64 = 4_294_967_296.0;
+    f64::from(low32(value >> 32)) * HIGH + f64::from(low32(value))
 }
 
 /// The magnitude of a decimal with fraction or exponent, if it is an integer.
@@ -165,6 +228,8 @@ mod tests {
             ("1200e-2", 12),
             ("-2.147483648e9", -2_147_483_648),
             ("0e999999999999999999999", 0),
+            ("123456789012345678.0", 123_456_789_012_345_678),
+            ("1234567890123456789000e-3", 1_234_567_890_123_456_789),
             ("0.0", 0),
         ] {
             assert_eq!(signed(text), Some(value), "{text}");
@@ -196,6 +261,26 @@ mod tests {
         {
             assert!(scan_all(text.as_bytes()).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn doubles_are_those_of_the_standard_library() {
+        let mut state = 1_u64;
+        for nth in 0..200_000_u32 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(u64::from(nth) | 1);
+            let digits = state >> (state % 50 + 10);
+            let places = usize::try_from(state >> 40).unwrap() % 26;
+            let sign = if nth % 2 == 0 { "" } else { "-" };
+            let whole = digits / 10_u64.pow(u32::try_from(places.min(19)).unwrap());
+            let text = format!("{sign}{whole}.{digits:0places$}");
+            let expected: f64 = text.parse().unwrap();
+            let found = scan_all(text.as_bytes()).unwrap().double();
+            assert_eq!(found.map(f64::to_bits), Some(expected.to_bits()), "{text}");
+            let plain = format!("{sign}{digits}");
+            let found = scan_all(plain.as_bytes()).unwrap().double();
+            assert_eq!(found, Some(plain.parse().unwrap()), "{plain}");
+        }
+        assert_eq!(scan_all(b"-0.0").unwrap().double().map(f64::to_bits), Some(1 << 63));
     }
 
     #[test]

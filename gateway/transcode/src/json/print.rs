@@ -254,11 +254,11 @@ impl<'s, 'o> Printer<'s, 'o> {
                     let entry = self.tables.entry(entry);
                     reader.bytes().ok_or_else(broken).and_then(|bytes| self.entry(entry, bytes))
                 }
-                _ => self.elements(field, wire_type, &mut reader, &mut open.count),
+                _ => self
+                    .elements(field, wire_type, &mut reader, &mut open.count)
+                    .map_err(|error| self.within_text(error, &format!("[{}]", open.count))),
             };
             if let Err(error) = printed {
-                let at = format!("[{}]", open.count);
-                let error = self.within_text(error, &at);
                 return Err(self.within(error, field));
             }
         }
@@ -279,7 +279,7 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     #[cold]
-    fn within_text(&self, error: WireError, name: &str) -> WireError {
+    pub(super) fn within_text(&self, error: WireError, name: &str) -> WireError {
         if self.restart { error } else { error.within(name) }
     }
 
@@ -324,7 +324,11 @@ impl<'s, 'o> Printer<'s, 'o> {
             *count += 1;
             return Ok(());
         }
-        let mut packed = Reader::new(reader.bytes().ok_or_else(broken)?);
+        let packed = reader.bytes().ok_or_else(broken)?;
+        if let Kind::Scalar(scalar) = field.kind {
+            return self.packed(scalar, packed, count);
+        }
+        let mut packed = Reader::new(packed);
         while !packed.is_empty() {
             self.element(field, &mut packed)?;
             *count += 1;
@@ -392,72 +396,67 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     /// One entry of a map, with a comma before it.
     pub(super) fn entry(&mut self, entry: &'s EntryTable, wire: &[u8]) -> Step {
-        let mut reader = Reader::new(wire);
-        let (mut key, mut value) = (None, None);
-        let mut parts = Vec::new();
-        while !reader.is_empty() {
-            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-            let at = reader;
-            reader.skip(number, wire_type).ok_or_else(broken)?;
-            if number == 1 && wire_type == entry.key.kind.wire_type() {
-                key = Some(at);
-            } else if number == 2 && wire_type == entry.value.kind.wire_type() {
-                // A message in parts is rare enough to be put together.
-                if let Some(first) = value.replace(at)
-                    && entry.value.message != NONE
-                {
-                    if parts.is_empty() {
-                        parts.extend_from_slice(body(&entry.value, first).unwrap_or_default());
-                    }
-                    parts.extend_from_slice(body(&entry.value, at).unwrap_or_default());
+        if let Some((key, mut value)) = usual_entry(entry, wire) {
+            let start = self.begin_entry(&entry.key, Some(key))?;
+            return match self.value(&entry.value, &mut value) {
+                Ok(outcome) => {
+                    self.end_entry(start, outcome);
+                    Ok(())
                 }
-            }
+                Err(error) => Err(self.within_entry(error, start)),
+            };
         }
-        let start = self.out.position();
-        self.out.byte(b',')?;
-        self.map_key(&entry.key, key)?;
-        self.keys.push((start, self.out.position()));
-        self.out.byte(b':')?;
+        let (key, value, parts) = any_entry(entry, wire).ok_or_else(broken)?;
+        let start = self.begin_entry(&entry.key, key)?;
         let outcome = match value {
             Some(_) if !parts.is_empty() => {
-                self.whole(entry.value.kind, &parts).map(|()| Outcome::Written)?
+                self.whole(entry.value.kind, &parts).map(|()| Outcome::Written)
             }
-            Some(mut value) => self.value(&entry.value, &mut value)?,
-            None => self.default_value(&entry.value).map(|()| Outcome::Default)?,
+            Some(mut value) => self.value(&entry.value, &mut value),
+            None => self.default_value(&entry.value).map(|()| Outcome::Default),
         };
+        let outcome = outcome.map_err(|error| self.within_entry(error, start))?;
+        self.end_entry(start, outcome);
+        Ok(())
+    }
+
+    /// An error of the value whose key was written at `start`, with its comma.
+    #[cold]
+    fn within_entry(&self, error: WireError, start: usize) -> WireError {
+        let key = self.keys.iter().rfind(|(at, _)| *at == start);
+        let end = key.map_or(start, |(_, end)| *end);
+        let key = self.out.written(start).get(1..end - start).unwrap_or_default();
+        self.within_text(error, &format!("[{}]", String::from_utf8_lossy(key)))
+    }
+
+    /// Comma, key and colon; notes where the key stands.
+    #[inline]
+    fn begin_entry(&mut self, key: &Field, at: Option<Reader<'_>>) -> Result<usize, WireError> {
+        let start = self.out.position();
+        self.out.byte(b',')?;
+        self.map_key(key, at)?;
+        self.keys.push((start, self.out.position()));
+        self.out.byte(b':')?;
+        Ok(start)
+    }
+
+    #[inline]
+    fn end_entry(&mut self, start: usize, outcome: Outcome) {
         if outcome == Outcome::Ignored {
             self.out.rewind(start);
             self.keys.pop();
         }
-        Ok(())
     }
 
     /// The key of a map, in quotes.
+    #[inline]
     pub(super) fn map_key(&mut self, key: &Field, at: Option<Reader<'_>>) -> Step {
         let Kind::Scalar(scalar) = key.kind else { return Err(broken()) };
+        let mut at = at.unwrap_or(Reader::new(&[0; 8]));
         if scalar == Scalar::String {
-            let text = match at {
-                Some(mut at) => at.bytes().ok_or_else(broken)?,
-                None => &[],
-            };
-            return self.string(text);
+            return self.string(at.bytes().ok_or_else(broken)?);
         }
-        // 64-bit integers have quotes of their own.
-        let start = self.out.position();
-        match at {
-            Some(mut at) => drop(self.scalar(scalar, &mut at)?),
-            None => self.default_scalar(scalar)?,
-        }
-        if self.out.written(start).first() == Some(&b'"') {
-            return Ok(());
-        }
-        self.out.rewind(start);
-        self.out.byte(b'"')?;
-        match at {
-            Some(mut at) => drop(self.scalar(scalar, &mut at)?),
-            None => self.default_scalar(scalar)?,
-        }
-        Ok(self.out.byte(b'"')?)
+        self.quoted_scalar(scalar, &mut at)
     }
 
     /// The fields of `slots` that were not met and have no presence, as their defaults.
@@ -507,6 +506,49 @@ pub(super) fn accepts(field: &Field, wire_type: u8) -> bool {
         }
         Cardinality::Map(_) => wire_type == LEN,
     }
+}
+
+/// Where key and value of an entry stand, if they come as they are usually written: each once, and the key first.
+#[inline]
+fn usual_entry<'w>(entry: &EntryTable, wire: &'w [u8]) -> Option<(Reader<'w>, Reader<'w>)> {
+    let mut reader = Reader::new(wire);
+    let mut next = |wanted: u32, field: &Field| {
+        let (number, wire_type) = reader.tag()?;
+        let at = reader;
+        reader.skip(number, wire_type)?;
+        (number == wanted && wire_type == field.kind.wire_type()).then_some((at, reader.is_empty()))
+    };
+    let (key, _) = next(1, &entry.key)?;
+    let (value, last) = next(2, &entry.value)?;
+    last.then_some((key, value))
+}
+
+/// Key, value and what more there is of it.
+type Entry<'w> = (Option<Reader<'w>>, Option<Reader<'w>>, Vec<u8>);
+
+/// Where key and value of any entry stand, if at all; a message in parts is put together.
+fn any_entry<'w>(entry: &EntryTable, wire: &'w [u8]) -> Option<Entry<'w>> {
+    let mut reader = Reader::new(wire);
+    let (mut key, mut value) = (None, None);
+    let mut parts = Vec::new();
+    while !reader.is_empty() {
+        let (number, wire_type) = reader.tag()?;
+        let at = reader;
+        reader.skip(number, wire_type)?;
+        if number == 1 && wire_type == entry.key.kind.wire_type() {
+            key = Some(at);
+        } else if number == 2
+            && wire_type == entry.value.kind.wire_type()
+            && let Some(first) = value.replace(at)
+            && entry.value.message != NONE
+        {
+            if parts.is_empty() {
+                parts.extend_from_slice(body(&entry.value, first).unwrap_or_default());
+            }
+            parts.extend_from_slice(body(&entry.value, at).unwrap_or_default());
+        }
+    }
+    Some((key, value, parts))
 }
 
 /// The bytes of a message field whose tag is read.

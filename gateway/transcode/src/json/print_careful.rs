@@ -184,7 +184,7 @@ impl<'s> Printer<'s, '_> {
         key: &Field,
         entries: &[&'w [u8]],
     ) -> Result<Vec<&'w [u8]>, WireError> {
-        let mut last = std::collections::HashMap::new();
+        let mut last = std::collections::BTreeMap::new();
         let start = self.out.position();
         for (nth, entry) in entries.iter().enumerate() {
             let mut reader = Reader::new(entry);

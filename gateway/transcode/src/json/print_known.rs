@@ -5,6 +5,7 @@ use super::{
     time,
 };
 use crate::{
+    decimal::Short,
     error::{WireError, WireErrorKind},
     path::Raw,
     schema::{Kind, Scalar},
@@ -151,7 +152,7 @@ impl Printer<'_, '_> {
     fn distinct_structure(&mut self, wire: &[u8]) -> Step {
         let mut reader = Reader::new(wire);
         let mut entries: Vec<(&[u8], &[u8])> = Vec::new();
-        let mut last = std::collections::HashMap::new();
+        let mut last = std::collections::BTreeMap::new();
         while !reader.is_empty() {
             if let Some(entry) = message_field(&mut reader, 1)? {
                 let (key, _) = split_entry(entry)?;
@@ -171,10 +172,14 @@ impl Printer<'_, '_> {
         self.enter()?;
         let start = self.out.position();
         let mut reader = Reader::new(wire);
+        let mut nth = 0_usize;
         while !reader.is_empty() {
             if let Some(value) = message_field(&mut reader, 1)? {
                 self.out.byte(b',')?;
-                self.any_value(value)?;
+                if let Err(error) = self.any_value(value) {
+                    return Err(self.within_text(error, &format!("[{nth}]")));
+                }
+                nth += 1;
             }
         }
         self.leave();
@@ -224,7 +229,7 @@ impl Printer<'_, '_> {
                         "a number that JSON cannot express".into(),
                     ));
                 }
-                self.double(value)
+                Ok(self.double(Short::EMPTY, value)?)
             }
             (3, Raw::Bytes(text)) => self.string(text),
             (4, Raw::Varint(value)) => {

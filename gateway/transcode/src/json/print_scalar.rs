@@ -7,13 +7,22 @@ use super::{
     print::{Outcome, Printer, Step, broken},
 };
 use crate::{
+    decimal::Short,
     error::{WireError, WireErrorKind},
     schema::{EnumTable, Scalar},
-    wire::{Reader, low8, low32, unzigzag32, unzigzag64},
+    utf8::is_utf8,
+    wire::{FIXED32, FIXED64, Full, Reader, VARINT, low32, unzigzag32, unzigzag64},
 };
 
+const COMMA: Short = Short::new(b",");
+const QUOTE: Short = Short::new(b"\"");
+const MINUS: Short = Short::new(b"-");
+const POINT: Short = Short::new(b".");
+const TRUE: Short = Short::new(b"true");
+const FALSE: Short = Short::new(b"false");
+
 impl Printer<'_, '_> {
-    /// A string in quotes. Plain ASCII is looked over and copied eight bytes at a time, in one go.
+    /// A string in quotes. It is looked over and copied in one go, up to what needs an escape.
     #[inline]
     pub(super) fn string(&mut self, text: &[u8]) -> Step {
         let length = text.len();
@@ -21,38 +30,54 @@ impl Printer<'_, '_> {
             return Ok(());
         };
         *quote = b'"';
-        let (mut escapes, mut high) = (0, 0);
+        let mut high = 0;
         if let Some(last) = text.last_chunk::<8>() {
-            let (chunks, _) = text.as_chunks::<8>();
-            let (to, _) = room.as_chunks_mut::<8>();
-            for (from, to) in chunks.iter().zip(to) {
+            let (blocks, rest) = text.as_chunks::<32>();
+            let (block_room, _) = room.as_chunks_mut::<32>();
+            for (nth, (from, to)) in blocks.iter().zip(block_room).enumerate() {
+                let (words, _) = from.as_chunks::<8>();
+                let mut found = 0;
+                for word in words {
+                    let word = u64::from_le_bytes(*word);
+                    found |= special(word);
+                    high |= word;
+                }
+                *to = *from;
+                if found != 0 {
+                    return self.escaped(text, nth * 32);
+                }
+            }
+            let done = length - rest.len();
+            let (chunks, _) = rest.as_chunks::<8>();
+            let (chunk_room, _) = room.get_mut(done..).unwrap_or_default().as_chunks_mut::<8>();
+            let mut found = 0;
+            for (from, to) in chunks.iter().zip(chunk_room) {
                 let word = u64::from_le_bytes(*from);
-                escapes |= special(word);
+                found |= special(word);
                 high |= word;
                 *to = *from;
             }
             let word = u64::from_le_bytes(*last);
-            escapes |= special(word);
+            found |= special(word);
             high |= word;
             if let Some(to) = room.get_mut(length - 8..).and_then(<[u8]>::first_chunk_mut) {
                 *to = *last;
             }
+            if found != 0 {
+                // Where the last eight bytes reach before this, nothing was found.
+                return self.escaped(text, done);
+            }
         } else {
-            let word = short(text);
-            escapes = special(word);
-            high = word;
+            high = short(text);
             if let Some(to) = room.first_chunk_mut() {
-                *to = word.to_le_bytes();
+                *to = high.to_le_bytes();
+            }
+            if special(high) != 0 {
+                return self.escaped(text, 0);
             }
         }
-        if wide(high) != 0 && std::str::from_utf8(text).is_err() {
-            return Err(WireError::new(
-                WireErrorKind::Broken,
-                "holds text that is not UTF-8".into(),
-            ));
-        }
-        if escapes != 0 {
-            return self.escaped(text);
+        if wide(high) != 0 && !is_utf8(text) {
+            return Err(not_utf8());
         }
         if let Some(end) = room.get_mut(length) {
             *end = b'"';
@@ -61,11 +86,14 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    /// A string that holds something to escape.
+    /// A string that holds something to escape, of which so many bytes are copied behind a quote.
     #[inline(never)]
-    fn escaped(&mut self, text: &[u8]) -> Step {
-        self.out.byte(b'"')?;
-        let mut rest = text;
+    fn escaped(&mut self, text: &[u8], done: usize) -> Step {
+        if !is_utf8(text) {
+            return Err(not_utf8());
+        }
+        self.out.advance(1 + done);
+        let mut rest = text.get(done..).unwrap_or_default();
         loop {
             let (word, length) = match rest.first_chunk::<8>() {
                 Some(chunk) => (u64::from_le_bytes(*chunk), 8),
@@ -101,7 +129,7 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// A scalar other than a string.
+    /// A scalar, as a field's value.
     #[inline]
     pub(super) fn scalar(
         &mut self,
@@ -109,44 +137,22 @@ impl Printer<'_, '_> {
         reader: &mut Reader<'_>,
     ) -> Result<Outcome, WireError> {
         let default = match scalar.wire_type() {
-            crate::wire::VARINT => {
+            VARINT => {
                 let value = reader.varint().ok_or_else(broken)?;
+                self.varint(scalar, Short::EMPTY, value)?;
                 match scalar {
-                    Scalar::Bool => {
-                        let (word, length) =
-                            if value != 0 { (*b"true    ", 4) } else { (*b"false   ", 5) };
-                        self.out.padded(&word, length)?;
-                    }
-                    Scalar::Int32 => self.signed(i64::from(low32(value).cast_signed()))?,
-                    Scalar::Uint32 => self.unsigned(u64::from(low32(value)))?,
-                    Scalar::Sint32 => self.signed(i64::from(unzigzag32(value)))?,
-                    Scalar::Uint64 => self.wide_unsigned(value)?,
-                    Scalar::Sint64 => self.wide_signed(unzigzag64(value))?,
-                    _ => self.wide_signed(value.cast_signed())?,
+                    Scalar::Int32 | Scalar::Uint32 | Scalar::Sint32 => low32(value) == 0,
+                    _ => value == 0,
                 }
-                let value = if matches!(scalar, Scalar::Int32 | Scalar::Uint32 | Scalar::Sint32) {
-                    u64::from(low32(value))
-                } else {
-                    value
-                };
-                value == 0
             }
-            crate::wire::FIXED64 => {
+            FIXED64 => {
                 let value = reader.fixed64().ok_or_else(broken)?;
-                match scalar {
-                    Scalar::Double => self.double(f64::from_bits(value))?,
-                    Scalar::Fixed64 => self.wide_unsigned(value)?,
-                    _ => self.wide_signed(value.cast_signed())?,
-                }
+                self.fixed64(scalar, Short::EMPTY, value)?;
                 value == 0
             }
-            crate::wire::FIXED32 => {
+            FIXED32 => {
                 let value = reader.fixed32().ok_or_else(broken)?;
-                match scalar {
-                    Scalar::Float => self.float(f32::from_bits(value))?,
-                    Scalar::Fixed32 => self.unsigned(u64::from(value))?,
-                    _ => self.signed(i64::from(value.cast_signed()))?,
-                }
+                self.fixed32(scalar, Short::EMPTY, value)?;
                 value == 0
             }
             _ => {
@@ -162,56 +168,144 @@ impl Printer<'_, '_> {
         Ok(if default { Outcome::Default } else { Outcome::Written })
     }
 
+    /// A packed run of scalars, each with a comma before it. What sort they are of is decided once.
+    pub(super) fn packed(&mut self, scalar: Scalar, wire: &[u8], count: &mut usize) -> Step {
+        macro_rules! all {
+            ($read:ident, $print:ident: $($sort:ident)+) => {
+                match scalar {
+                    $(Scalar::$sort => self.each(wire, count, Reader::$read, |printer, value| {
+                        printer.$print(Scalar::$sort, COMMA, value)
+                    }),)+
+                    _ => Err(broken()),
+                }
+            };
+        }
+        match scalar.wire_type() {
+            VARINT => all!(varint, varint: Bool Int32 Int64 Uint32 Uint64 Sint32 Sint64),
+            FIXED64 => all!(fixed64, fixed64: Double Fixed64 Sfixed64),
+            _ => all!(fixed32, fixed32: Float Fixed32 Sfixed32),
+        }
+    }
+
+    /// Reads and prints to the end.
+    #[inline]
+    pub(super) fn each<'w, T>(
+        &mut self,
+        wire: &'w [u8],
+        count: &mut usize,
+        read: impl Fn(&mut Reader<'w>) -> Option<T>,
+        print: impl Fn(&mut Self, T) -> Result<(), Full>,
+    ) -> Step {
+        let mut reader = Reader::new(wire);
+        while !reader.is_empty() {
+            print(self, read(&mut reader).ok_or_else(broken)?)?;
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn varint(&mut self, scalar: Scalar, before: Short, value: u64) -> Result<(), Full> {
+        match scalar {
+            Scalar::Bool => self.out.short(before.then(if value != 0 { TRUE } else { FALSE })),
+            Scalar::Int32 => self.signed(before, i64::from(low32(value).cast_signed())),
+            Scalar::Uint32 => self.out.decimal(before, u64::from(low32(value)), Short::EMPTY),
+            Scalar::Sint32 => self.signed(before, i64::from(unzigzag32(value))),
+            Scalar::Uint64 => self.wide_unsigned(before, value),
+            Scalar::Sint64 => self.wide_signed(before, unzigzag64(value)),
+            _ => self.wide_signed(before, value.cast_signed()),
+        }
+    }
+
+    #[inline(always)]
+    fn fixed64(&mut self, scalar: Scalar, before: Short, value: u64) -> Result<(), Full> {
+        match scalar {
+            Scalar::Double => self.double(before, f64::from_bits(value)),
+            Scalar::Fixed64 => self.wide_unsigned(before, value),
+            _ => self.wide_signed(before, value.cast_signed()),
+        }
+    }
+
+    #[inline(always)]
+    fn fixed32(&mut self, scalar: Scalar, before: Short, value: u32) -> Result<(), Full> {
+        match scalar {
+            Scalar::Float => self.float(before, f32::from_bits(value)),
+            Scalar::Fixed32 => self.out.decimal(before, u64::from(value), Short::EMPTY),
+            _ => self.signed(before, i64::from(value.cast_signed())),
+        }
+    }
+
+    /// A scalar in quotes, as the key of a map.
+    #[inline]
+    pub(super) fn quoted_scalar(&mut self, scalar: Scalar, reader: &mut Reader<'_>) -> Step {
+        let value = match scalar.wire_type() {
+            VARINT => reader.varint(),
+            FIXED64 => reader.fixed64(),
+            _ => reader.fixed32().map(u64::from),
+        };
+        let value = value.ok_or_else(broken)?;
+        let signed = match scalar {
+            Scalar::Bool => {
+                let text = if value != 0 { TRUE } else { FALSE };
+                return Ok(self.out.short(QUOTE.then(text).then(QUOTE))?);
+            }
+            Scalar::Uint32 | Scalar::Fixed32 => i64::from(low32(value)),
+            Scalar::Int32 | Scalar::Sfixed32 => i64::from(low32(value).cast_signed()),
+            Scalar::Sint32 => i64::from(unzigzag32(value)),
+            Scalar::Sint64 => unzigzag64(value),
+            Scalar::Int64 | Scalar::Sfixed64 => value.cast_signed(),
+            _ => return Ok(self.out.decimal(QUOTE, value, QUOTE)?),
+        };
+        let before = if signed < 0 { QUOTE.then(MINUS) } else { QUOTE };
+        Ok(self.out.decimal(before, signed.unsigned_abs(), QUOTE)?)
+    }
+
     pub(super) fn default_scalar(&mut self, scalar: Scalar) -> Step {
         let mut zeros = Reader::new(&[0; 8]);
         self.scalar(scalar, &mut zeros).map(drop)
     }
 
     #[inline]
-    fn signed(&mut self, value: i64) -> Step {
-        if value < 0 {
-            self.out.byte(b'-')?;
-        }
-        self.unsigned(value.unsigned_abs())
-    }
-
-    #[inline]
-    fn unsigned(&mut self, value: u64) -> Step {
-        if value < 10 {
-            return Ok(self.out.byte(b'0' + low8(value))?);
-        }
-        Ok(self.out.digits(value)?)
+    fn signed(&mut self, before: Short, value: i64) -> Result<(), Full> {
+        let before = if value < 0 { before.then(MINUS) } else { before };
+        self.out.decimal(before, value.unsigned_abs(), Short::EMPTY)
     }
 
     /// A 64-bit integer: in quotes, since JSON numbers are doubles to most readers.
     #[inline]
-    fn wide_signed(&mut self, value: i64) -> Step {
+    fn wide_signed(&mut self, before: Short, value: i64) -> Result<(), Full> {
         if self.options.int64_as_number {
-            return self.signed(value);
+            return self.signed(before, value);
         }
-        self.out.byte(b'"')?;
-        self.signed(value)?;
-        Ok(self.out.byte(b'"')?)
+        let before = before.then(QUOTE);
+        let before = if value < 0 { before.then(MINUS) } else { before };
+        self.out.decimal(before, value.unsigned_abs(), QUOTE)
     }
 
     #[inline]
-    fn wide_unsigned(&mut self, value: u64) -> Step {
+    fn wide_unsigned(&mut self, before: Short, value: u64) -> Result<(), Full> {
         if self.options.int64_as_number {
-            return self.unsigned(value);
+            return self.out.decimal(before, value, Short::EMPTY);
         }
-        self.out.byte(b'"')?;
-        self.unsigned(value)?;
-        Ok(self.out.byte(b'"')?)
+        self.out.decimal(before.then(QUOTE), value, QUOTE)
     }
 
-    pub(super) fn double(&mut self, value: f64) -> Step {
+    pub(super) fn double(&mut self, before: Short, value: f64) -> Result<(), Full> {
+        if let Some(text) = few_digits(value, 6, 7) {
+            return self.out.short(before.then(text));
+        }
+        self.out.short(before)?;
         if value.is_finite() {
             return self.digits(zmij::Buffer::new().format_finite(value));
         }
         self.not_finite(value.is_nan(), value.is_sign_negative())
     }
 
-    fn float(&mut self, value: f32) -> Step {
+    fn float(&mut self, before: Short, value: f32) -> Result<(), Full> {
+        if let Some(text) = few_digits(f64::from(value), 2, 4) {
+            return self.out.short(before.then(text));
+        }
+        self.out.short(before)?;
         if value.is_finite() {
             return self.digits(zmij::Buffer::new().format_finite(value));
         }
@@ -220,29 +314,30 @@ impl Printer<'_, '_> {
 
     /// A float's digits, without a fraction of zero.
     #[inline]
-    fn digits(&mut self, text: &str) -> Step {
-        let text = text.strip_suffix(".0").unwrap_or(text);
-        Ok(self.out.bytes(text.as_bytes())?)
+    fn digits(&mut self, text: &str) -> Result<(), Full> {
+        self.out.brief(text.strip_suffix(".0").unwrap_or(text).as_bytes())
     }
 
     #[cold]
-    fn not_finite(&mut self, nan: bool, negative: bool) -> Step {
-        let text: &[u8] = match (nan, negative) {
+    fn not_finite(&mut self, nan: bool, negative: bool) -> Result<(), Full> {
+        self.out.bytes(match (nan, negative) {
             (true, _) => b"\"NaN\"",
             (false, true) => b"\"-Infinity\"",
             (false, false) => b"\"Infinity\"",
-        };
-        Ok(self.out.bytes(text)?)
+        })
     }
 
     /// Bytes in base64, padded.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Step {
         let length = bytes.len().div_ceil(3) * 4;
-        self.out.byte(b'"')?;
-        let room = self.out.room(length)?;
-        STANDARD.encode_slice(bytes, room).map_err(|_| broken())?;
-        self.out.advance(length);
-        Ok(self.out.byte(b'"')?)
+        let room = self.out.room(length + 2)?;
+        if let [first, text @ .., last] = room {
+            *first = b'"';
+            STANDARD.encode_slice(bytes, text).map_err(|_| broken())?;
+            *last = b'"';
+        }
+        self.out.advance(length + 2);
+        Ok(())
     }
 
     #[inline]
@@ -264,8 +359,91 @@ impl Printer<'_, '_> {
         match table.name(number) {
             Some(name) if !self.options.enum_as_numbers => self.key(name)?,
             None if table.closed => return Ok(Outcome::Ignored),
-            _ => self.signed(i64::from(number))?,
+            _ => self.signed(Short::EMPTY, i64::from(number))?,
         }
         Ok(if number == 0 { Outcome::Default } else { Outcome::Written })
+    }
+}
+
+#[cold]
+fn not_utf8() -> WireError {
+    WireError::new(WireErrorKind::Broken, "holds text that is not UTF-8".into())
+}
+
+/// The text of a number that has up to `whole` digits before its point and up to `fraction` behind it, in which a multiple
+/// of a power of two always ends. `None` for all others.
+///
+/// With at most 15 digits (6 for floats) no two decimals are the same number, so this is the shortest text of it. With its
+/// sign it leaves room for a comma in a [`Short`].
+#[inline]
+fn few_digits(value: f64, whole: usize, fraction: u32) -> Option<Short> {
+    const POWERS: [u64; 9] =
+        [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+    let bits = value.to_bits();
+    // Bits behind the point of the mantissa as it stands, an integer; of these the last `zeros` are no use.
+    let mantissa = bits & 0x000f_ffff_ffff_ffff | 0x0010_0000_0000_0000;
+    let behind = 1075_u64.wrapping_sub(bits >> 52 & 0x7ff);
+    let zeros = u64::from(mantissa.trailing_zeros());
+    // A number with too many bits in front of its point, or of no magnitude at all, wraps around here.
+    let behind = u32::try_from(behind).ok().filter(|behind| (33..64).contains(behind))?;
+    let integer = mantissa >> behind;
+    let places = u64::from(behind).saturating_sub(zeros);
+    let places = u32::try_from(places).ok().filter(|places| *places <= fraction)?;
+    if integer >= *POWERS.get(whole)? {
+        return None;
+    }
+    let text = Short::number(integer);
+    let text = if value.is_sign_negative() { MINUS.then(text) } else { text };
+    if places == 0 {
+        return Some(text);
+    }
+    // As many decimal places as binary ones: each of them is a half of the one before.
+    let rest = mantissa & ((1_u64 << behind) - 1);
+    let decimals = ((rest >> (behind - places)) * 100_000_000) >> places;
+    Some(text.then(POINT).then(Short::leading(decimals, places)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(value: f64, whole: usize, fraction: u32) -> Option<String> {
+        let text = few_digits(value, whole, fraction)?;
+        let length = usize::try_from(text.length).unwrap();
+        Some(String::from_utf8(text.bytes.to_le_bytes()[..length].to_vec()).unwrap())
+    }
+
+    #[test]
+    fn numbers_of_few_digits_are_written_in_full() {
+        for sixteenths in 0..100_000 {
+            let value = f64::from(sixteenths) / 16.0;
+            let expected = (value >= 1.0 / 2048.0).then(|| value.to_string());
+            assert_eq!(shown(value, 6, 7), expected, "{value}");
+            assert_eq!(shown(-value, 6, 7), expected.map(|text| format!("-{text}")));
+        }
+        assert_eq!(shown(-999_999.992_187_5, 6, 7).as_deref(), Some("-999999.9921875"));
+        assert_eq!(shown(0.007_812_5, 6, 7).as_deref(), Some("0.0078125"));
+        assert_eq!(shown(99.062_5, 2, 4).as_deref(), Some("99.0625"));
+    }
+
+    #[test]
+    fn what_has_more_digits_is_left_to_others() {
+        for value in [
+            0.0,
+            -0.0,
+            0.1,
+            1_000_000.0,
+            0.003_906_25,
+            1e300,
+            5e-324,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MIN_POSITIVE,
+        ] {
+            assert_eq!(shown(value, 6, 7), None, "{value}");
+        }
+        assert_eq!(shown(100.5, 2, 4), None);
+        assert_eq!(shown(0.031_25, 2, 4), None);
     }
 }

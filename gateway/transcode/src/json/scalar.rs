@@ -135,6 +135,30 @@ fn write_integer(
     Ok(Some(value == 0))
 }
 
+fn is_signed(scalar: Scalar) -> bool {
+    !matches!(scalar, Scalar::Uint32 | Scalar::Fixed32 | Scalar::Uint64 | Scalar::Fixed64)
+}
+
+/// Writes an integer of up to seven digits, which every type of its sign holds.
+#[inline]
+fn write_few(
+    out: &mut Writer<'_>,
+    scalar: Scalar,
+    magnitude: u64,
+    negative: bool,
+) -> Result<(), Full> {
+    let value = if negative { magnitude.wrapping_neg() } else { magnitude };
+    match scalar {
+        // Of numbers this small the one is as the other.
+        Scalar::Sint32 | Scalar::Sint64 => {
+            out.varint((magnitude * 2).wrapping_sub(u64::from(negative && magnitude != 0)))
+        }
+        Scalar::Fixed32 | Scalar::Sfixed32 => out.padded(&value.to_le_bytes(), 4),
+        Scalar::Fixed64 | Scalar::Sfixed64 => out.padded(&value.to_le_bytes(), 8),
+        _ => out.varint(value),
+    }
+}
+
 /// Writes a float; whether it is plus zero, `None` if it is neither special nor a number in range.
 #[inline]
 fn write_float(
@@ -161,19 +185,55 @@ fn write_float(
 /// Neither alphabet of base64.
 struct NotBase64;
 
+/// The six bits of each letter of either alphabet; what is none has its high bits set.
+static SEXTETS: [u8; 256] = {
+    let mut sextets = [0xff; 256];
+    let (mut at, mut letter) = (0, 0_u8);
+    while at < sextets.len() {
+        sextets[at] = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => 0xff,
+        };
+        letter = letter.wrapping_add(1);
+        at += 1;
+    }
+    sextets
+};
+
 /// Writes the bytes of base64 in either alphabet, padded or not.
 fn write_base64(out: &mut Writer<'_>, text: &[u8]) -> Result<(), NotBase64> {
     let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    let mut chunks = text.chunks_exact(4);
-    for chunk in &mut chunks {
-        let word = sextets(chunk)?;
-        let [_, a, b, c] = word.to_be_bytes();
+    let (chunks, rest) = text.as_chunks::<8>();
+    let length = chunks.len() * 6;
+    let room = out.room(length + 2).map_err(|_| NotBase64)?;
+    let mut wrong = 0;
+    for (nth, chunk) in chunks.iter().enumerate() {
+        let [a, b, c, d, e, f, g, h] = chunk.map(|letter| SEXTETS[usize::from(letter)]);
+        wrong |= a | b | c | d | e | f | g | h;
+        let word = [a, b, c, d, e, f, g, h]
+            .into_iter()
+            .fold(0_u64, |word, sextet| word << 6 | u64::from(sextet & 63));
+        // Eight bytes of which six count; the next ones overwrite the rest.
+        if let Some(room) = room.get_mut(nth * 6..).and_then(<[u8]>::first_chunk_mut) {
+            *room = (word << 16).to_be_bytes();
+        }
+    }
+    if wrong & 0xc0 != 0 {
+        return Err(NotBase64);
+    }
+    out.advance(length);
+    let (rest, last) = rest.split_at(rest.len() & 4);
+    if !rest.is_empty() {
+        let [_, a, b, c] = sextets(rest)?.to_be_bytes();
         out.padded(&[a, b, c, 0], 3).map_err(|_| NotBase64)?;
     }
-    let rest = chunks.remainder();
-    let word = sextets(rest)?;
-    let bytes: &[u8] = match rest.len() {
-        0 => &[],
+    let word = sextets(last)?;
+    let bytes: &[u8] = match last.len() {
+        0 => return Ok(()),
         2 => &[crate::wire::low8(u64::from(word >> 4))],
         3 => &[crate::wire::low8(u64::from(word >> 10)), crate::wire::low8(u64::from(word >> 2))],
         _ => return Err(NotBase64),
@@ -182,17 +242,10 @@ fn write_base64(out: &mut Writer<'_>, text: &[u8]) -> Result<(), NotBase64> {
 }
 
 #[inline]
-fn sextets(chunk: &[u8]) -> Result<u32, NotBase64> {
-    chunk.iter().try_fold(0, |word, &letter| {
-        let sextet = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return Err(NotBase64),
-        };
-        Ok(word << 6 | u32::from(sextet))
+fn sextets(letters: &[u8]) -> Result<u32, NotBase64> {
+    letters.iter().try_fold(0, |word, &letter| match SEXTETS[usize::from(letter)] {
+        sextet @ 0..64 => Ok(word << 6 | u32::from(sextet)),
+        _ => Err(NotBase64),
     })
 }
 
@@ -302,11 +355,29 @@ impl<'j> Parser<'_, 'j, '_> {
         Ok(outcome(default))
     }
 
+    #[inline]
     fn integer(&mut self, scalar: Scalar) -> Valued {
-        let at = {
-            self.lexer.peek();
-            self.lexer.position()
+        let first = self.lexer.peek();
+        let at = self.lexer.position();
+        let few = match first {
+            b'"' => self.lexer.few_quoted_digits(),
+            _ => self.lexer.few_digits(),
         };
+        match few {
+            Some((magnitude, negative)) if !negative || is_signed(scalar) => {
+                write_few(&mut self.out, scalar, magnitude, negative)?;
+                Ok(outcome(magnitude == 0))
+            }
+            _ => {
+                self.lexer.seek(at);
+                self.any_integer(scalar)
+            }
+        }
+    }
+
+    /// An integer in any spelling.
+    fn any_integer(&mut self, scalar: Scalar) -> Valued {
+        let at = self.lexer.position();
         let number = match self.lexer.peek() {
             b'-' | b'0'..=b'9' => self.lexer.number()?,
             b'"' => {
@@ -324,12 +395,11 @@ impl<'j> Parser<'_, 'j, '_> {
         default.map(outcome).ok_or_else(|| self.not(scalar, at))
     }
 
+    #[inline]
     fn float(&mut self, scalar: Scalar) -> Valued {
-        let at = {
-            self.lexer.peek();
-            self.lexer.position()
-        };
-        match self.lexer.peek() {
+        let first = self.lexer.peek();
+        let at = self.lexer.position();
+        match first {
             b'-' | b'0'..=b'9' => {
                 let number = self.lexer.number()?;
                 let default = write_float(&mut self.out, scalar, None, Some(number))?;
@@ -358,11 +428,14 @@ impl<'j> Parser<'_, 'j, '_> {
         match self.lexer.peek() {
             b'"' => {
                 let at = self.lexer.position();
-                let text = self.lexer.text("the name of an enum value")?;
-                if let Some(number) = table.number(&text) {
+                let quoted = self.lexer.quoted("the name of an enum value")?;
+                let text = if quoted.escaped { Some(quoted.text()?) } else { None };
+                let name = text.as_ref().map_or(quoted.raw, |text| text.as_bytes());
+                if let Some(number) = table.number(name) {
                     self.out.varint(i64::from(number).cast_unsigned())?;
                     return Ok(outcome(number == 0));
                 }
+                let text = quoted.text()?;
                 if self.options.ignore_unknown_fields {
                     return Ok(Outcome::Ignored);
                 }

@@ -1,5 +1,10 @@
 //! Timestamps and durations as text.
 
+use crate::{
+    decimal::{Short, eight_digits, parse_eight},
+    wire::index,
+};
+
 /// 0001-01-01T00:00:00Z.
 const FIRST_SECOND: i64 = -62_135_596_800;
 /// 9999-12-31T23:59:59Z.
@@ -23,15 +28,14 @@ pub(crate) fn is_duration(seconds: i64, nanos: i32) -> bool {
 /// Reads RFC 3339: `2026-11-21T07:00:00.5Z` or with an offset. Seconds since 1970, and nanoseconds.
 pub(crate) fn parse_timestamp(text: &str) -> Option<(i64, i32)> {
     let (date_time, rest) = text.as_bytes().split_first_chunk::<19>()?;
-    let two = |at: usize| digits(date_time.get(at..at + 2)?);
-    for (at, separator) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')] {
-        if date_time.get(at) != Some(&separator) {
-            return None;
-        }
-    }
-    let year = two(0)? * 100 + two(2)?;
-    let (month, day) = (two(5)?, two(8)?);
-    let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', time @ ..] = *date_time else {
+        return None;
+    };
+    let [h1, h2, b':', n1, n2, b':', s1, s2] = time else { return None };
+    let date = parse_eight([y1, y2, y3, y4, m1, m2, d1, d2])?.cast_signed();
+    let time = parse_eight([b'0', b'0', h1, h2, n1, n2, s1, s2])?.cast_signed();
+    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+    let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         2 => 28 + i64::from(leap),
@@ -142,28 +146,21 @@ impl Text {
         }
     }
 
-    #[inline]
-    fn two(&mut self, value: u32) {
-        let value = crate::wire::low8(u64::from(value));
-        self.push(b'0' + value / 10);
-        self.push(b'0' + value % 10);
-    }
-
     /// A fraction of three, six or nine digits, or none.
     fn fraction(&mut self, nanos: u32) {
         if nanos == 0 {
             return;
         }
         self.push(b'.');
-        let (value, groups) = match nanos {
-            _ if nanos.is_multiple_of(1_000_000) => (nanos / 1_000_000, 1),
-            _ if nanos.is_multiple_of(1000) => (nanos / 1000, 2),
-            _ => (nanos, 3),
+        let length = match nanos {
+            _ if nanos.is_multiple_of(1_000_000) => 3,
+            _ if nanos.is_multiple_of(1000) => 6,
+            _ => 9,
         };
-        for group in (0..groups).rev() {
-            let part = value / [1, 1000, 1_000_000][group] % 1000;
-            self.push(b'0' + crate::wire::low8(u64::from(part / 100)));
-            self.two(part % 100);
+        let digits = eight_digits(u64::from(nanos / 10));
+        let last = b'0' + crate::wire::low8(u64::from(nanos % 10));
+        for digit in digits.into_iter().chain([last]).take(length) {
+            self.push(digit);
         }
     }
 
@@ -182,20 +179,15 @@ pub(crate) fn timestamp(seconds: i64, nanos: i32) -> Option<Text> {
     let total = u64::try_from(seconds - FIRST_SECOND + 306 * 86_400).ok()?;
     let (year, month, day) = date(u32::try_from(total / 86_400).ok()?);
     let second = u32::try_from(total % 86_400).ok()?;
+    let time = second / 3600 * 10_000 + second / 60 % 60 * 100 + second % 60;
+    let [y1, y2, y3, y4, m1, m2, d1, d2] =
+        eight_digits(u64::from(year * 10_000 + month * 100 + day));
+    let [_, _, h1, h2, n1, n2, s1, s2] = eight_digits(u64::from(time));
     let mut text = Text::new();
-    text.bytes[..21].copy_from_slice(b"\"0000-00-00T00:00:00\"");
-    for (at, value) in [
-        (1, year / 100),
-        (3, year % 100),
-        (6, month),
-        (9, day),
-        (12, second / 3600),
-        (15, second / 60 % 60),
-        (18, second % 60),
-    ] {
-        text.length = at;
-        text.two(value);
-    }
+    text.bytes[..20].copy_from_slice(&[
+        b'"', y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2,
+    ]);
+    text.length = 20;
     text.fraction(nanos.unsigned_abs());
     text.push(b'Z');
     text.push(b'"');
@@ -212,7 +204,8 @@ pub(crate) fn duration(seconds: i64, nanos: i32) -> Option<Text> {
     if seconds < 0 || nanos < 0 {
         text.push(b'-');
     }
-    for byte in itoa::Buffer::new().format(seconds.unsigned_abs()).bytes() {
+    let digits = Short::number(seconds.unsigned_abs());
+    for byte in digits.bytes.to_le_bytes().into_iter().take(index(digits.length)) {
         text.push(byte);
     }
     text.fraction(nanos.unsigned_abs());

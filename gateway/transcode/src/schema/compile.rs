@@ -1,13 +1,13 @@
 //! From descriptors to tables.
 
-use std::collections::HashMap;
-
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Syntax,
 };
 
 use super::{
-    MessageId, Schema, rules,
+    MessageId, Schema,
+    names::Names,
+    rules,
     table::{
         Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables,
     },
@@ -121,19 +121,16 @@ struct Declared {
 #[derive(Default)]
 struct Compiler {
     tables: Tables,
-    enums: HashMap<String, u32>,
+    enums: Names,
 }
 
 impl Compiler {
     fn run(mut self, pool: &DescriptorPool, problems: &mut Vec<Problem>) -> Tables {
-        for (id, found) in (0..).zip(pool.all_enums()) {
-            self.enums.insert(found.full_name().into(), id);
-            self.tables.enums.push(enumeration(&found));
-        }
+        let enums: Vec<_> = pool.all_enums().collect();
+        self.enums = Names::new(enums.iter().map(EnumDescriptor::full_name).zip(0..));
+        self.tables.enums = enums.iter().map(enumeration).collect();
         let messages: Vec<_> = pool.all_messages().collect();
-        for (id, message) in (0..).zip(&messages) {
-            self.tables.names.insert(message.full_name().into(), id);
-        }
+        self.tables.names = Names::new(messages.iter().map(MessageDescriptor::full_name).zip(0..));
         for message in &messages {
             if message.fields().len() > MAX_FIELDS {
                 problems.push(Problem {
@@ -266,7 +263,7 @@ impl Compiler {
                 return Kind::NullValue;
             }
             Type::Enum(found) => {
-                return Kind::Enum(self.enums.get(found.full_name()).copied().unwrap_or(NONE));
+                return Kind::Enum(self.enums.get(found.full_name().as_bytes()).unwrap_or(NONE));
             }
             Type::Message(message) => return self.message_kind(message, field.group),
         })

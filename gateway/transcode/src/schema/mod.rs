@@ -1,6 +1,7 @@
 //! The compiled form of the descriptors: flat tables of messages, enums, methods and bindings.
 
 mod compile;
+mod names;
 mod rules;
 mod table;
 
@@ -8,10 +9,11 @@ pub(crate) use table::{
     Cardinality, EntryTable, EnumTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables, hash,
 };
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, fmt};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
+use self::names::Names;
 use crate::{
     binding::{Binding, BindingId, Match},
     error::{JsonError, Problem, RouteError, WireError},
@@ -27,7 +29,7 @@ pub struct Schema {
     pool: DescriptorPool,
     pub(crate) tables: Tables,
     methods: Vec<Method>,
-    by_path: HashMap<Box<str>, u32>,
+    by_path: Names,
     bindings: Vec<Binding>,
     trie: Trie,
 }
@@ -73,7 +75,7 @@ impl Schema {
         bindings: Vec<Binding>,
         trie: Trie,
     ) -> Self {
-        let by_path = (0..).zip(&methods).map(|(id, method)| (method.path().into(), id)).collect();
+        let by_path = Names::new(methods.iter().map(Method::path).zip(0..));
         Self { pool, tables, methods, by_path, bindings, trie }
     }
 
@@ -126,7 +128,7 @@ impl Schema {
     /// A method by its gRPC path, `/pkg.Service/Method`.
     #[must_use]
     pub fn method(&self, path: &str) -> Option<&Method> {
-        self.methods.get(crate::wire::index(*self.by_path.get(path)?))
+        self.methods.get(crate::wire::index(self.by_path.get(path.as_bytes())?))
     }
 
     /// A method by its id.

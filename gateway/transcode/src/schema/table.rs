@@ -1,7 +1,6 @@
 //! Messages, fields and enums as tables that both directions read.
 
-use std::collections::HashMap;
-
+use super::names::Names;
 use crate::{
     text,
     wire::{Tag, index},
@@ -16,7 +15,8 @@ pub(crate) struct Tables {
     pub(crate) messages: Vec<MessageTable>,
     pub(crate) enums: Vec<EnumTable>,
     pub(crate) entries: Vec<EntryTable>,
-    pub(crate) names: HashMap<Box<str>, u32>,
+    /// The messages by full name.
+    pub(crate) names: Names,
 }
 
 /// A scalar type of protobuf.
@@ -101,6 +101,10 @@ pub(crate) struct Key {
     pub(crate) length: usize,
     /// All of it.
     pub(crate) full: Box<[u8]>,
+    /// Up to 16 bytes behind the comma, and which bits of them count.
+    first: (u128, u128),
+    /// The 16 bytes after these, and which bits of them count.
+    second: (u128, u128),
 }
 
 /// A message.
@@ -115,12 +119,12 @@ pub(crate) struct MessageTable {
     dense: Box<[u16]>,
     /// Fields and oneofs: how many seen bits a parse needs.
     pub(crate) seen_bits: u32,
+    /// Its extensions travel as the items of a message set.
+    pub(crate) message_set: bool,
     /// Slots by hash of either name, open addressing; see [`slot_by_name`](Self::slot_by_name).
     hashed: Box<[u16]>,
 }
 
-    /// Its extensions travel as the items of a message set.
-    pub(crate) message_set: bool,
 /// The entry of a map field.
 #[derive(Debug)]
 pub(crate) struct EntryTable {
@@ -134,9 +138,10 @@ pub(crate) struct EnumTable {
     pub(crate) full_name: Box<str>,
     /// `"NAME"` by number, for small numbers.
     dense: Box<[Option<Key>]>,
-    /// `"NAME"` of the other numbers.
-    sparse: HashMap<i32, Key>,
-    by_name: HashMap<Box<str>, i32>,
+    /// `"NAME"` of the other numbers, sorted by them.
+    sparse: Box<[(i32, Key)]>,
+    /// The bits of the number of each name.
+    by_name: Names,
     /// proto2: a number without a name counts as an unknown field.
     pub(crate) closed: bool,
     /// The number of its first value.
@@ -162,7 +167,7 @@ impl Tables {
     }
 
     pub(crate) fn find(&self, full_name: &str) -> Option<u32> {
-        self.names.get(full_name).copied()
+        self.names.get(full_name.as_bytes())
     }
 }
 
@@ -230,7 +235,29 @@ impl Key {
         for (to, from) in head.iter_mut().zip(&full) {
             *to = *from;
         }
-        Self { head, length: full.len(), full }
+        let word = |from: usize| {
+            let mut bytes = [0; 16];
+            let mut mask = [0; 16];
+            for ((byte, bits), from) in
+                bytes.iter_mut().zip(&mut mask).zip(full.iter().skip(from + 1))
+            {
+                *byte = *from;
+                *bits = 0xff;
+            }
+            (u128::from_le_bytes(bytes), u128::from_le_bytes(mask))
+        };
+        let (first, second) = (word(0), word(16));
+        Self { head, length: full.len(), full, first, second }
+    }
+
+    /// Whether these bytes begin with it, without its comma. It must be no longer than they are.
+    #[inline]
+    pub(crate) fn begins(&self, text: &[u8; 32]) -> bool {
+        let (halves, _) = text.as_chunks::<16>();
+        let differs = |half: usize, (bytes, mask): (u128, u128)| {
+            halves.get(half).map_or(1, |half| (u128::from_le_bytes(*half) ^ bytes) & mask)
+        };
+        differs(0, self.first) | differs(1, self.second) == 0
     }
 }
 
@@ -256,6 +283,7 @@ impl MessageTable {
             fields: fields.into(),
             dense: dense.into(),
             seen_bits: slots + oneofs,
+            message_set: false,
             hashed: hashed.into(),
         }
     }
@@ -283,7 +311,6 @@ impl MessageTable {
     #[inline]
     pub(crate) fn slot_by_name(&self, name: &[u8]) -> Option<u32> {
         let mask = self.hashed.len() - 1;
-            message_set: false,
         let mut at = hash(name) & mask;
         loop {
             let slot = *self.hashed.get(at)?;
@@ -320,8 +347,11 @@ pub(crate) fn hash(name: &[u8]) -> usize {
         name.first_chunk::<8>().map_or_else(|| short(name), |chunk| u64::from_le_bytes(*chunk));
     let tail = name.last_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk));
     let length = u64::try_from(name.len()).unwrap_or(0);
-    let mixed = (head ^ tail.rotate_left(23) ^ length).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    index(crate::wire::low32(mixed >> 32))
+    // Every bit of both reaches the low bits of the sum of the halves.
+    let product = u128::from(head ^ length ^ 0x9e37_79b9_7f4a_7c15)
+        * u128::from(tail ^ 0xe703_7ed1_a0b4_28db);
+    let [low, high] = [product, product >> 64].map(|half| half & u128::from(u64::MAX));
+    index(crate::wire::low32(u64::try_from(low ^ high).unwrap_or(0)))
 }
 
 #[inline]
@@ -341,19 +371,27 @@ impl EnumTable {
         let highest = values.iter().filter_map(|(number, _)| small(*number)).max();
         let mut dense: Vec<Option<Key>> = Vec::new();
         dense.resize_with(highest.map_or(0, |n| n + 1), || None);
-        let mut sparse = HashMap::new();
-        let mut by_name = HashMap::new();
+        let mut sparse: Vec<(i32, Key)> = Vec::new();
         for (number, name) in values {
+            let key = || Key::new(format!("\"{name}\""));
             // The first name of a number is the one that is printed; aliases are only read.
             match small(*number).and_then(|n| dense.get_mut(n)) {
-                Some(at) => drop(at.get_or_insert_with(|| Key::new(format!("\"{name}\""))).length),
-                None => drop(
-                    sparse.entry(*number).or_insert_with(|| Key::new(format!("\"{name}\""))).length,
-                ),
+                Some(at) if at.is_none() => *at = Some(key()),
+                Some(_) => {}
+                None => sparse.push((*number, key())),
             }
-            by_name.insert(name.as_str().into(), *number);
         }
-        Self { full_name: full_name.into(), dense: dense.into(), sparse, by_name, closed, default }
+        sparse.sort_by_key(|(number, _)| *number);
+        sparse.dedup_by_key(|(number, _)| *number);
+        let by_name = values.iter().map(|(number, name)| (name.as_str(), number.cast_unsigned()));
+        Self {
+            full_name: full_name.into(),
+            dense: dense.into(),
+            sparse: sparse.into(),
+            by_name: Names::new(by_name),
+            closed,
+            default,
+        }
     }
 
     /// The quoted name of a number.
@@ -361,17 +399,22 @@ impl EnumTable {
     pub(crate) fn name(&self, number: i32) -> Option<&Key> {
         match usize::try_from(number).ok().and_then(|n| self.dense.get(n)) {
             Some(name) => name.as_ref(),
-            None => self.sparse.get(&number),
+            None => self.sparse_name(number),
         }
     }
 
+    fn sparse_name(&self, number: i32) -> Option<&Key> {
+        let at = self.sparse.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.sparse.get(at).map(|(_, key)| key)
+    }
+
     #[inline]
-    pub(crate) fn number(&self, name: &str) -> Option<i32> {
-        self.by_name.get(name).copied()
+    pub(crate) fn number(&self, name: &[u8]) -> Option<i32> {
+        self.by_name.get(name).map(u32::cast_signed)
     }
 
     /// The name closest to one that does not exist.
     pub(crate) fn nearest(&self, name: &str) -> Option<&str> {
-        text::nearest(name, self.by_name.keys().map(|key| &**key))
+        text::nearest(name, self.by_name.iter())
     }
 }
