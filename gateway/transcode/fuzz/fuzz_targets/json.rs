@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use transcode::{JsonErrorKind, JsonValues, ParseOptions, PrintOptions, Sequence};
-use transcode_fuzz::{Subject, their_value, their_wire_value};
+use transcode_fuzz::{Subject, is_beyond_doubles, nesting, their_value, their_wire_value};
 
 fuzz_target!(|input: &[u8]| {
     let Some((subject, choice, json)) = Subject::pick(input) else { return };
@@ -27,19 +27,16 @@ fuzz_target!(|input: &[u8]| {
 
     // A Value takes up to three levels on the wire, of which prost takes a hundred.
     let Some(ours) = subject.decode(&wire) else {
-        assert!(depth(json) > 25, "{}", String::from_utf8_lossy(json));
+        assert!(nesting(json) > 25, "{}", String::from_utf8_lossy(json));
         return;
     };
-    if let Some(theirs) = subject.their_parse(json)
+    if !is_beyond_doubles(json)
+        && let Some(theirs) = subject.their_parse(json)
         && let (Some(ours), Some(theirs)) = (their_value(&ours), their_wire_value(&theirs))
     {
         assert_eq!(ours, theirs, "{}", String::from_utf8_lossy(json));
     }
 });
-
-fn depth(json: &[u8]) -> usize {
-    json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count()
-}
 
 /// The input as a stream: in one piece, and in pieces of a few bytes.
 fn stream(json: &[u8], choice: u8) {

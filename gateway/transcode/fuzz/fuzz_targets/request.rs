@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use transcode::{Body, HeaderBinding, RequestOptions};
-use transcode_fuzz::{SHOP, Subject};
+use transcode_fuzz::{SHOP, Subject, nesting};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, input)) = input.split_first() else { return };
@@ -39,7 +39,9 @@ fuzz_target!(|input: &[u8]| {
         let wire = &wire[4..];
         let name = SHOP.schema.message_name(found.method().input());
         let subject: Subject = SHOP.message(name);
-        assert!(subject.decode(wire).is_some(), "{method} {path} {query} {body:?}");
+        // A Struct takes up to three levels on the wire, of which prost takes a hundred.
+        let deep = matches!(body, Body::Json(json) if nesting(json) > 25);
+        assert!(deep || subject.decode(wire).is_some(), "{method} {path} {query} {body:?}");
         for (field, value) in found.variables() {
             // Enums and numbers have several spellings.
             let held = SHOP.schema.field_text(field, wire);

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use transcode::{JsonErrorKind, ParseOptions, PrintOptions};
-use transcode_fuzz::{Subject, agree, has_odd_map, their_value, value};
+use transcode_fuzz::{Subject, agree, is_odd, their_value, value};
 
 fuzz_target!(|input: &[u8]| {
     let Some((subject, choice, wire)) = Subject::pick(input) else { return };
@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     if subject.has_oracle()
         && let Some(theirs) = subject.decode(wire).and_then(|message| their_value(&message))
     {
-        let odd = has_odd_map(&subject.descriptor, wire);
+        let odd = is_odd(&subject.descriptor, wire);
         assert!(odd || agree(&ours, &theirs), "ours {ours}\ntheirs {theirs}");
     }
 });

@@ -1,14 +1,16 @@
 //! What the fuzz targets share: the test contracts, prost-reflect as the second opinion, and how the two are compared.
 
+#[path = "../../tests/oracle/judge.rs"]
+mod judge;
+
+pub use judge::{is_beyond_doubles, is_odd, nesting};
+
 use std::{path::Path, sync::LazyLock};
 
-use prost::{
-    Message as _,
-    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
-};
+use prost::Message as _;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, SerializeOptions,
-    Syntax, prost_types,
+    DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage as _, SerializeOptions,
+    Syntax,
 };
 use serde_json::Value;
 use transcode::{JsonError, MessageId, ParseOptions, PrintOptions, Schema, WireError};
@@ -147,14 +149,12 @@ pub fn their_wire_value(message: &DynamicMessage) -> Option<Value> {
     their_value(&DynamicMessage::decode(message.descriptor(), &*message.encode_to_vec()).ok()?)
 }
 
-/// A JSON text as a value, in which 1 and 1.0 are the same. `None` where it nests too deep for serde_json.
+/// A JSON text as a value, in which 1 and 1.0 are the same, and so are both zeros, each with its sign. `None` where it
+/// nests too deep for serde_json.
 pub fn value(json: &[u8]) -> Option<Value> {
     fn normal(value: Value) -> Value {
         match value {
-            Value::Number(number) => match number.as_f64() {
-                Some(double) if double != 0.0 => Value::from(double),
-                _ => Value::from(0.0),
-            },
+            Value::Number(number) => Value::from(number.as_f64()),
             Value::Array(items) => items.into_iter().map(normal).collect(),
             Value::Object(members) => {
                 members.into_iter().map(|(name, value)| (name, normal(value))).collect()
@@ -169,44 +169,9 @@ pub fn value(json: &[u8]) -> Option<Value> {
     }
 }
 
-/// Whether a map comes with a wire type other than that of its entries somewhere: to prost-reflect it is an entry then, by
-/// the specification an unknown field.
-pub fn has_odd_map(descriptor: &MessageDescriptor, wire: &[u8]) -> bool {
-    let mut rest = wire;
-    while let Ok((number, wire_type)) = decode_key(&mut rest) {
-        let field = descriptor.get_field(number);
-        let len = wire_type == WireType::LengthDelimited;
-        if !len && field.as_ref().is_some_and(prost_reflect::FieldDescriptor::is_map) {
-            return true;
-        }
-        let before = rest;
-        if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {
-            break;
-        }
-        let mut value = before.get(..before.len() - rest.len()).unwrap_or_default();
-        if len
-            && let Some(Kind::Message(below)) = field.map(|field| field.kind())
-            && decode_varint(&mut value).is_ok()
-            && (has_odd_map(&below, value) || has_odd_any(&below, value))
-        {
-            return true;
-        }
-    }
-    false
-}
-
-fn has_odd_any(descriptor: &MessageDescriptor, wire: &[u8]) -> bool {
-    if descriptor.full_name() != "google.protobuf.Any" {
-        return false;
-    }
-    let Ok(any) = prost_types::Any::decode(wire) else { return false };
-    let name = any.type_url.rsplit_once('/').map_or("", |(_, name)| name);
-    let below = descriptor.parent_pool().get_message_by_name(name);
-    below.is_some_and(|below| has_odd_map(&below, &any.value) || has_odd_any(&below, &any.value))
-}
-
 /// Whether what we print is what prost-reflect prints. It has no JSON for floats in wrappers that are not finite, and says
-/// null; and it gives an Any of Empty a value, which protobuf.dev has without.
+/// null; it gives an Any of Empty a value, which protobuf.dev has without; and it takes minus zero for the default, which
+/// is plus zero.
 pub fn agree(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::String(ours), Value::Null) => {
@@ -220,7 +185,10 @@ pub fn agree(ours: &Value, theirs: &Value) -> bool {
             let empty = empty.is_some_and(|url| url.ends_with("/google.protobuf.Empty"));
             let absent = |name: &str| empty && name == "value" && !ours.contains_key(name);
             theirs.keys().all(|name| ours.contains_key(name) || absent(name))
-                && ours.iter().all(|(name, a)| theirs.get(name).is_some_and(|b| agree(a, b)))
+                && ours.iter().all(|(name, a)| match theirs.get(name) {
+                    Some(b) => agree(a, b),
+                    None => a.as_f64().is_some_and(|a| a == 0.0 && a.is_sign_negative()),
+                })
         }
         _ => ours == theirs,
     }
