@@ -74,6 +74,13 @@ impl From<&Config> for Bounds {
     }
 }
 
+impl Bounds {
+    /// What a body of this length may stand for by its ratio.
+    fn most(self, length: usize) -> usize {
+        length.saturating_mul(self.ratio_max).max(RATIO_FREE_BYTES)
+    }
+}
+
 // === requests ===
 
 /// A request whose body is read as what it stands for.
@@ -98,7 +105,9 @@ pub(crate) fn decode(request: Request<Body>, bounds: Bounds) -> Result<Request<B
         (Some(name), None) => {
             let coding = Coding::named(name).ok_or_else(|| unsupported(name))?;
             let decoder = Decoder::new(coding, bounds.bytes_max).map_err(|why| unreadable(&why))?;
-            decoding(body, decoder, bounds)
+            let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+            let most = length.map_or(bounds.bytes_max, |length| bounds.most(length));
+            decoding(body, decoder.within(most), bounds)
         }
         (Some(_), Some(_)) => return Err(unsupported("more than one coding")),
     };
@@ -156,8 +165,7 @@ impl Decoding {
                 self.is_more = step.is_more;
                 self.taken = self.taken.saturating_add(step.taken);
                 self.made = self.made.saturating_add(out.len() - before);
-                let most = self.taken.saturating_mul(self.bounds.ratio_max);
-                if self.made > most.max(RATIO_FREE_BYTES) {
+                if self.made > self.bounds.most(self.taken) {
                     return Some(Err(too_dense(self.bounds.ratio_max).into()));
                 }
             }
@@ -415,6 +423,26 @@ mod tests {
                 let most = if is_whole { bomb.len() } else { RATIO_FREE_BYTES };
                 assert!(made <= most, "{coding:?} made {made} bytes");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_length_is_known_is_not_begun_with_if_it_must_be_too_dense() {
+        let params = brotli::enc::BrotliEncoderParams {
+            quality: 4,
+            ..brotli::enc::BrotliEncoderParams::default()
+        };
+        let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 4_096, &params);
+        std::io::Write::write_all(&mut writer, &vec![0; 4 << 20]).unwrap();
+        let small = Bytes::from(writer.into_inner());
+        for (ratio_max, is_read) in [(usize::MAX, true), (50, false)] {
+            let request = Request::builder()
+                .header(header::CONTENT_ENCODING, "br")
+                .body(Body::new(Full::new(small.clone())))
+                .unwrap();
+            let bounds = Bounds { bytes_max: 64 << 20, ratio_max };
+            let mut body = decode(request, bounds).unwrap().into_body();
+            assert_eq!(body.frame().await.unwrap().is_ok(), is_read, "{ratio_max}");
         }
     }
 

@@ -86,6 +86,15 @@ impl Decoder {
         Ok(Self { coding, bytes_max, room: bytes_max, inner, is_ended: false })
     }
 
+    /// The same for a body that will be refused if it stands for more than so many
+    /// bytes: nothing larger is begun with.
+    pub(crate) fn within(mut self, bytes: usize) -> Self {
+        if let Inner::Brotli(brotli) = &mut self.inner {
+            brotli.alloc_u8 = Window::new(bytes.min(self.bytes_max));
+        }
+        self
+    }
+
     /// Takes more of the body, and appends what it stands for to `out`.
     ///
     /// # Errors
@@ -170,7 +179,7 @@ impl Decoder {
                 match result {
                     BrotliResult::ResultSuccess => self.is_ended = true,
                     BrotliResult::ResultFailure if brotli.alloc_u8.is_refused => {
-                        return Err(Unreadable::TooLarge { bytes_max: self.bytes_max });
+                        return Err(Unreadable::TooLarge { bytes_max: brotli.alloc_u8.bytes_max });
                     }
                     BrotliResult::ResultFailure => return Err(broken),
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
@@ -209,9 +218,7 @@ impl fmt::Debug for Decoder {
 
 impl Window {
     fn new(bytes_max: usize) -> Self {
-        // It is a power of two, and has a little behind it.
-        let window = bytes_max.checked_next_power_of_two().unwrap_or(usize::MAX);
-        Self { bytes_max: window.saturating_add(BROTLI_SPARE_BYTES), is_refused: false }
+        Self { bytes_max, is_refused: false }
     }
 }
 
@@ -219,7 +226,9 @@ impl Allocator<u8> for Window {
     type AllocatedMemory = <StandardAlloc as Allocator<u8>>::AllocatedMemory;
 
     fn alloc_cell(&mut self, bytes: usize) -> Self::AllocatedMemory {
-        if bytes > self.bytes_max {
+        // A window is a power of two, and has a little behind it.
+        let window = self.bytes_max.checked_next_power_of_two().unwrap_or(usize::MAX);
+        if bytes > window.saturating_add(BROTLI_SPARE_BYTES) {
             self.is_refused = true;
             return Self::AllocatedMemory::default();
         }
