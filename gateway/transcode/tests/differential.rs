@@ -272,6 +272,7 @@ fn difference(ours: &str, theirs: &str) -> Option<String> {
 
 /// Runs a test on many seeds, of which a failure prints the one at fault: the same ones every time, unless TRANSCODE_SEED
 /// asks for others.
+#[expect(clippy::disallowed_methods, reason = "a test has no settings but its environment")]
 fn cases(count: u32, test: impl Fn(&mut Dice) -> Result<(), TestCaseError>) {
     let config = Config { cases: count, failure_persistence: None, ..Config::default() };
     let seeds = any::<u64>().no_shrink();
