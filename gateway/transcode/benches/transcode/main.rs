@@ -1,9 +1,14 @@
-//! What transcoding costs, beside prost-reflect's way through a message tree and beside a plain copy.
+//! What transcoding costs, beside prost-reflect's way through a message tree, beside the typed way of pbjson (prost and
+//! serde, generated for the catalogue alone) and beside a plain copy.
 //!
-//! `cargo bench -p transcode`. Each case runs in batches of about 5 ms; the median of the batches counts.
+//! `cargo bench -p transcode [-- [--ours] PART_OF_A_NAME...]`. Each case runs in batches of about 5 ms; the median of the
+//! batches counts. With `--ours` nothing else is measured, for profiles.
 #![expect(clippy::print_stdout, reason = "a bench talks to its terminal")]
 #![expect(clippy::unwrap_used, reason = "a bench panics where it fails")]
 #![expect(clippy::float_arithmetic, reason = "nanoseconds per byte")]
+
+mod shapes;
+mod typed;
 
 use std::{
     alloc::System,
@@ -13,123 +18,12 @@ use std::{
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use shapes::{Shape, shapes};
 use transcode::{Body, ParseOptions, PrintOptions, RequestOptions, Schema};
 
 /// The default allocator, named so that the numbers say what they stand on.
 #[global_allocator]
 static ALLOCATOR: System = System;
-
-/// As in the peers' benchmark: some need escapes, some are more than ASCII.
-const WORDS: [&str; 20] = [
-    "trail",
-    "running",
-    "shoe",
-    "waterproof",
-    "membrane",
-    "light",
-    "grip",
-    r#"\"Pro\""#,
-    "edition",
-    "cushion",
-    "rubber",
-    "sole",
-    "mesh",
-    "upper",
-    "für",
-    "Größe",
-    "42",
-    "café",
-    "series",
-    "classic",
-];
-
-fn product(n: usize) -> String {
-    let word = |k: usize| WORDS[(n * 7 + k * 3) % WORDS.len()];
-    let description: Vec<&str> = (0..16).map(|k| word(k + 3)).collect();
-    format!(
-        r#"{{"id":"p-{n:06}","name":"{} {} {} {n}","description":"{}","sku":"SKU-{n:04}-{:04}-{}","status":"STATUS_ACTIVE","price":{{"currencyCode":"EUR","units":"{}","nanos":990000000}},"tags":["{}","{}","{}","{}"],"imageUrls":["https://img.example.com/catalog/{n:06}/0.webp","https://img.example.com/catalog/{n:06}/1.webp"],"createTime":"2023-11-14T{:02}:13:20.123Z","inStock":true,"stockCount":"{}","rating":{}.5}}"#,
-        word(0),
-        word(1),
-        word(2),
-        description.join(" "),
-        n * 37,
-        word(4).len(),
-        19 + n,
-        word(5),
-        word(6),
-        word(7),
-        word(8),
-        n % 24,
-        n * 13 + 1,
-        3 + n % 2,
-    )
-}
-
-fn joined(count: usize, item: impl Fn(usize) -> String) -> String {
-    (0..count).map(item).collect::<Vec<_>>().join(",")
-}
-
-fn shapes() -> Vec<(&'static str, &'static str, String)> {
-    let list = format!(
-        r#"{{"products":[{}],"nextPageToken":"eyJvZmZzZXQiOjUwfQ","totalSize":1000}}"#,
-        joined(50, product)
-    );
-    vec![
-        ("one product", "catalog.v1.Product", product(7)),
-        ("list of 50", "catalog.v1.ListProductsResponse", list),
-        (
-            "map of 100",
-            "catalog.v1.Shapes",
-            format!(r#"{{"labels":{{{}}}}}"#, joined(100, |n| format!(r#""key-{n}":"value {n}""#))),
-        ),
-        (
-            "1000 packed ints",
-            "catalog.v1.Shapes",
-            format!(r#"{{"numbers":[{}]}}"#, joined(1000, |n| (n * 977 % 100_000).to_string())),
-        ),
-        (
-            "500 doubles",
-            "catalog.v1.Shapes",
-            format!(r#"{{"doubles":[{}]}}"#, joined(500, |n| format!("{n}.{}5", n % 10))),
-        ),
-        (
-            "nested 40",
-            "catalog.v1.Shapes",
-            format!(r#"{}{{"texts":["x"]}}{}"#, r#"{"nested":"#.repeat(40), "}".repeat(40)),
-        ),
-        (
-            "escapes",
-            "catalog.v1.Shapes",
-            format!(
-                r#"{{"texts":[{}]}}"#,
-                joined(50, |n| format!(r#""line {n}\nsays \"hello\"\tand more of it""#))
-            ),
-        ),
-        (
-            "wide text",
-            "catalog.v1.Shapes",
-            format!(
-                r#"{{"texts":[{}]}}"#,
-                joined(50, |n| format!(r#""größere Läden {n} für Füße""#))
-            ),
-        ),
-        (
-            "long text",
-            "catalog.v1.Shapes",
-            format!(r#"{{"texts":["{}"]}}"#, "all plain ascii ".repeat(1000)),
-        ),
-        (
-            "200 times",
-            "catalog.v1.Shapes",
-            format!(
-                r#"{{"times":[{}]}}"#,
-                joined(200, |n| format!(r#""2026-01-{:02}T00:00:{:02}.5Z""#, n % 28 + 1, n % 60)
-                    .replace(".5Z", ".500Z"))
-            ),
-        ),
-        ("bytes", "catalog.v1.Shapes", format!(r#"{{"blob":"{}"}}"#, "QUJDREVG".repeat(1000))),
-    ]
-}
 
 /// Nanoseconds of one call.
 fn time(mut call: impl FnMut()) -> f64 {
@@ -173,30 +67,60 @@ fn pool(file: &str) -> DescriptorPool {
     DescriptorPool::decode(&*compiler.encode_file_descriptor_set()).unwrap()
 }
 
+/// The typed way, if there is one for this message: nanoseconds of printing and of parsing.
+fn typed(message: &str, wire: &[u8], json: &[u8]) -> Option<(f64, f64)> {
+    match message {
+        "catalog.v1.Product" => Some(typed_as::<typed::Product>(wire, json)),
+        "catalog.v1.ListProductsResponse" => Some(typed_as::<typed::List>(wire, json)),
+        _ => None,
+    }
+}
+
+fn typed_as<T>(wire: &[u8], json: &[u8]) -> (f64, f64)
+where
+    T: prost::Message + Default + serde::Serialize + for<'de> serde::Deserialize<'de>,
+{
+    let mut out = Vec::with_capacity(1 << 20);
+    assert!(typed::print::<T>(wire, &mut out) && out.len() == json.len());
+    out.clear();
+    assert!(typed::parse::<T>(json, &mut out) && out.len() == wire.len());
+    let printed = time(|| {
+        out.clear();
+        typed::print::<T>(black_box(wire), &mut out);
+    });
+    let parsed = time(|| {
+        out.clear();
+        typed::parse::<T>(black_box(json), &mut out);
+    });
+    (printed, parsed)
+}
+
 fn main() {
-    let pool_of_catalog = pool("catalog.proto");
-    let schema = Schema::new(&pool_of_catalog).unwrap();
     let (print, parse) = (PrintOptions::default(), ParseOptions::default());
+    let contracts = [pool("catalog.proto"), pool("rich.proto")];
+    let schemas = contracts.each_ref().map(|pool| Schema::new(pool).unwrap());
     println!(
-        "| shape | wire | JSON | wire->JSON ns | ns/B | of theirs | of memcpy | JSON->wire ns | ns/B | of theirs |"
+        "| shape | wire B | JSON B | wire->JSON ns | ns/B | MB/s | of prost-reflect | of typed | of memcpy | JSON->wire ns | ns/B | MB/s | of prost-reflect | of typed |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     // Any argument that is no flag picks the shapes that contain it.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    for (name, message, json) in shapes() {
+    for Shape { name, message, json } in shapes() {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
-        let descriptor = pool_of_catalog.get_message_by_name(message).unwrap();
+        let schema = schemas.iter().find(|schema| schema.message(message).is_some()).unwrap();
         let id = schema.message(message).unwrap();
+        let descriptor = schema.message_descriptor(id).unwrap();
         let wire = their_parse(&descriptor, json.as_bytes());
         let mut out = Vec::with_capacity(1 << 20);
         schema.json_to_wire(id, json.as_bytes(), &mut out, &parse).unwrap();
         assert_eq!(out.len(), wire.len(), "{name}");
+        let wire = out.clone();
         out.clear();
         schema.wire_to_json(id, &wire, &mut out, &print).unwrap();
-        assert_eq!(out.len(), json.len(), "{name}: {}", String::from_utf8_lossy(&out));
+        assert_eq!(String::from_utf8_lossy(&out), json, "{name}");
         let printed = time(|| {
             out.clear();
             schema.wire_to_json(id, black_box(&wire), &mut out, &print).unwrap();
@@ -205,6 +129,10 @@ fn main() {
             out.clear();
             schema.json_to_wire(id, black_box(json.as_bytes()), &mut out, &parse).unwrap();
         });
+        if std::env::args().any(|argument| argument == "--ours") {
+            println!("{name}: wire->JSON {printed:.0} ns, JSON->wire {parsed:.0} ns");
+            continue;
+        }
         let their_printed = time(|| {
             out.clear();
             theirs(&descriptor, black_box(&wire), &mut out);
@@ -217,19 +145,30 @@ fn main() {
             out.extend_from_slice(black_box(json.as_bytes()));
             black_box(&mut out);
         });
+        let typed = typed(message, &wire, json.as_bytes());
+        let of_typed = |ours: f64, theirs: Option<f64>| {
+            theirs.map_or_else(|| "-".into(), |theirs| format!("{:.3}", ours / theirs))
+        };
         let bytes = f64::from(u32::try_from(json.len()).unwrap());
         println!(
-            "| {name} | {} | {} | {printed:.0} | {:.2} | {:.3} | {:.0} x | {parsed:.0} | {:.2} | {:.3} |",
+            "| {name} | {} | {} | {printed:.0} | {:.2} | {:.0} | {:.3} | {} | {:.0} x | {parsed:.0} | {:.2} | {:.0} | {:.3} | {} |",
             wire.len(),
             json.len(),
             printed / bytes,
+            bytes / printed * 1e3,
             printed / their_printed,
+            of_typed(printed, typed.map(|(printed, _)| printed)),
             printed / copied,
             parsed / bytes,
+            bytes / parsed * 1e3,
             parsed / their_parsed,
+            of_typed(parsed, typed.map(|(_, parsed)| parsed)),
         );
     }
 
+    if !wanted.is_empty() {
+        return;
+    }
     let pool_of_shop = pool("shop.proto");
     let shop = Schema::new(&pool_of_shop).unwrap();
     let options = RequestOptions::default();
