@@ -1,5 +1,6 @@
-//! Clients that are not ours: grpcurl, grpcio and a gRPC-Web client, generated
-//! from the contracts and nothing else. Their tools are found on the PATH.
+//! Clients that are not ours: grpcurl, grpcio, and clients of gRPC-Web, Connect and
+//! REST, generated from the contracts or from `/openapi.json` and nothing else.
+//! Their tools are found on the PATH.
 #![expect(clippy::unwrap_used, reason = "a test says why it failed")]
 
 #[expect(dead_code, reason = "each test file uses its part of it")]
@@ -119,45 +120,49 @@ fn a_python_client_buys() {
     assert_eq!(program.stop(), Some(0));
 }
 
-/// Generates the clients of `tests/clients` from the contracts, once for all tests.
-fn generate(folder: &Path) {
+/// Generates the clients of `tests/clients` from the contracts and the document of
+/// a gateway, once for all tests, and checks their types.
+fn generate(folder: &Path, gateway: &str) {
     static GENERATED: std::sync::Once = std::sync::Once::new();
     GENERATED.call_once(|| {
         tool(Command::new("buf").current_dir(folder).arg("generate").arg(proto()));
+        tool(
+            Command::new("openapi-typescript")
+                .current_dir(folder)
+                .arg(format!("{gateway}/openapi.json"))
+                .args(["--output", "gen/rest.ts"]),
+        );
+        tool(Command::new("tsc").current_dir(folder));
     });
+}
+
+/// Runs a script of `tests/clients` against a gateway; gives what it printed.
+fn run(script: &str) -> String {
+    let house = House::new();
+    let program = house.up();
+    let (folder, gateway) = (clients(), format!("http://{}", program.gateway));
+    generate(&folder, &gateway);
+    let printed = tool(Command::new("tsx").current_dir(&folder).arg(script).arg(gateway));
+    assert_eq!(program.stop(), Some(0));
+    printed
 }
 
 #[test]
 #[ignore = "needs Node"]
 fn a_grpc_web_client_buys() {
-    let house = House::new();
-    let program = house.up();
-    let folder = clients();
-    generate(&folder);
-    tool(Command::new("tsc").current_dir(&folder));
-    let printed = tool(
-        Command::new("tsx")
-            .current_dir(&folder)
-            .arg("purchase.ts")
-            .arg(format!("http://{}", program.gateway)),
-    );
-    assert_bought(&printed);
-    assert_eq!(program.stop(), Some(0));
+    assert_bought(&run("purchase.ts"));
+}
+
+#[test]
+#[ignore = "needs Node"]
+fn a_client_made_from_the_document_buys() {
+    assert_bought(&run("rest.ts"));
 }
 
 #[test]
 #[ignore = "needs Chromium"]
 fn pages_in_a_browser_buy_and_see_a_stream_fail() {
-    let house = House::new();
-    let program = house.up();
-    let folder = clients();
-    generate(&folder);
-    let printed = tool(
-        Command::new("tsx")
-            .current_dir(&folder)
-            .arg("browser/run.ts")
-            .arg(format!("http://{}", program.gateway)),
-    );
+    let printed = run("browser/run.ts");
     let told: serde_json::Value = serde_json::from_str(&printed).unwrap();
     for protocol in ["grpc-web", "connect-json", "connect-proto"] {
         let told = &told[protocol];
@@ -167,5 +172,4 @@ fn pages_in_a_browser_buy_and_see_a_stream_fail() {
         assert!(!watched["seen"].as_array().unwrap().is_empty(), "{protocol}: {printed}");
         assert_eq!(watched["error"], "DeadlineExceeded", "{protocol}: {printed}");
     }
-    assert_eq!(program.stop(), Some(0));
 }
