@@ -30,6 +30,16 @@ def grpc(port, method, frame):
     return answer.stdout, (DATA / "head.txt").read_text(errors="replace").lower()
 
 
+def meaning(value):
+    """JSON without what has its default: whether that is printed is free (ProtoJSON), and Envoy, grpc-gateway and
+    vanguard do."""
+    if isinstance(value, dict):
+        return {key: meaning(member) for key, member in value.items() if member not in (False, 0, "", [])}
+    if isinstance(value, list):
+        return [meaning(item) for item in value]
+    return value
+
+
 def write_expected(gateway):
     """Keeps what a gateway answers as what the floors are to answer."""
     for name, path in [("get", "/v1/products/p-000007"), ("list", "/v1/products?page_size=50")]:
@@ -47,7 +57,7 @@ def problems(gateway):
         if not right:
             found.append(f"{gateway.name}: {what}")
 
-    wanted = {name: json.loads((DATA / f"{name}.json").read_bytes()) for name in ["get", "list"]}
+    wanted = {name: meaning(json.loads((DATA / f"{name}.json").read_bytes())) for name in ["get", "list"]}
     frames = {
         name: grpc(BACKEND, method, f"{name}.grpc")[0]
         for name, method in [("get", "GetProduct"), ("list", "ListProducts")]
@@ -55,13 +65,13 @@ def problems(gateway):
     headers = dict(gateway.headers)
     if "get" in gateway.does:
         status, body = call(gateway.port, "GET", "/v1/products/p-000007", headers=headers)
-        check("get", status == 200 and json.loads(body) == wanted["get"])
+        check("get", status == 200 and meaning(json.loads(body)) == wanted["get"])
         status, body = call(gateway.port, "GET", "/v1/products?page_size=50", headers=headers)
-        check("list", status == 200 and json.loads(body) == wanted["list"])
+        check("list", status == 200 and meaning(json.loads(body)) == wanted["list"])
         sent = (DATA / "create.json").read_bytes()
         kind = {"content-type": "application/json", **headers}
         status, body = call(gateway.port, "POST", "/v1/products", sent, kind)
-        check("create", status in (200, 201) and json.loads(body) == wanted["get"])
+        check("create", status in (200, 201) and meaning(json.loads(body)) == wanted["get"])
         if gateway.kind != "floor":
             status, _ = call(gateway.port, "GET", "/v1/products/nope", headers=headers)
             check(f"what is not there is answered with {status}", status == 404)
