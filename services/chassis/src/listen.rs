@@ -72,9 +72,14 @@ pub struct Config {
     /// it may take to say which protocol it speaks.
     #[serde(with = "crate::duration")]
     pub first_byte_timeout: Duration,
-    /// How long the head of an HTTP/1.1 request may take.
+    /// How long the head of an HTTP/1.1 request may take from its first byte.
     #[serde(with = "crate::duration")]
     pub header_read_timeout: Duration,
+    /// How long an HTTP/1.1 connection may be idle between two requests. Longer than
+    /// proxies before it keep theirs, commonly a minute: whoever closes first must be
+    /// who sends, or a request is lost in between.
+    #[serde(with = "crate::duration")]
+    pub idle_timeout: Duration,
     /// Requests open at once on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
     /// Bytes of a request's headers.
@@ -193,6 +198,7 @@ impl Default for Config {
             limit_loopback: false,
             first_byte_timeout: Duration::from_secs(5),
             header_read_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
             max_concurrent_streams: 128,
             max_header_list_size: 16 * 1_024,
             max_pending_accept_reset_streams: 1_024,

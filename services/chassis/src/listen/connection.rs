@@ -84,6 +84,7 @@ pub(super) async fn run<S, B>(
             http2_builder(&port).serve_connection(TokioIo::new(io), counted(FRAME_BYTES));
         drive(connection, http2::Connection::graceful_shutdown, &port, &requests).await;
     } else {
+        let io = io.with_heads(Arc::clone(&requests));
         let connection = http1_builder(config)
             .serve_connection(TokioIo::new(io), counted(usize::MAX))
             .with_upgrades();
@@ -172,7 +173,9 @@ fn http1_builder(config: &Config) -> http1::Builder {
     let header_bytes = usize::try_from(config.max_header_list_size).unwrap_or(usize::MAX);
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(config.header_read_timeout)
+        // It counts from the end of the request before; how long a head may take once
+        // it has begun is the stream's to see.
+        .header_read_timeout(config.idle_timeout.max(config.header_read_timeout))
         .max_header_size(header_bytes)
         // What hyper needs at least.
         .max_buf_size(header_bytes.max(8 * 1_024))

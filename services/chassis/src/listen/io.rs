@@ -5,12 +5,14 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Place, budget::FrameBudget, stall::Stall};
+use super::{Place, budget::FrameBudget, requests::Requests, stall::Stall};
 use crate::tls::Stream;
 
 /// Bytes that are read away at once while a connection closes.
@@ -24,6 +26,7 @@ pub(super) struct Io {
     taken: usize,
     stream: Stream,
     budget: Option<FrameBudget>,
+    heads: Option<Heads>,
     stall: Stall,
     /// How much was read away, once this side is closed.
     lingered: Option<usize>,
@@ -31,18 +34,61 @@ pub(super) struct Io {
     place: Place,
 }
 
+/// Sees to it that the heads of HTTP/1.1 requests arrive in time.
+struct Heads {
+    requests: Arc<Requests>,
+    /// How many requests there were when the head at hand began.
+    begun_at: Option<usize>,
+    stall: Stall,
+}
+
+// === impl Heads ===
+
+impl Heads {
+    /// Bytes have come.
+    fn came(&mut self) {
+        if self.begun_at.is_none() {
+            self.begun_at = self.requests.between();
+        }
+    }
+
+    /// Nothing comes; ready when half a head has waited for as long as `patience`.
+    fn poll(&mut self, cx: &mut Context<'_>, patience: Duration) -> Poll<()> {
+        if self.begun_at.is_none() || self.begun_at != self.requests.between() {
+            self.begun_at = None;
+            self.stall.clear();
+            return Poll::Pending;
+        }
+        self.stall.poll(cx, patience)
+    }
+}
+
 // === impl Io ===
 
 impl Io {
     pub(super) fn new(prefix: Vec<u8>, stream: Stream, place: Place) -> Self {
         let stall = Stall::default();
-        Self { prefix, taken: 0, stream, budget: None, stall, lingered: None, place }
+        Self { prefix, taken: 0, stream, budget: None, heads: None, stall, lingered: None, place }
     }
 
     /// Counts frames; `preface` bytes come before the first.
     pub(super) fn with_budget(mut self, per_second: u32, preface: usize) -> Self {
         self.budget = Some(FrameBudget::new(per_second, preface));
         self
+    }
+
+    /// Bounds how long the head of a request may take.
+    pub(super) fn with_heads(mut self, requests: Arc<Requests>) -> Self {
+        self.heads = Some(Heads { requests, begun_at: None, stall: Stall::default() });
+        self
+    }
+
+    /// Waits for more bytes, unless half a head has been waiting for too long.
+    fn poll_heads(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(heads) = &mut self.heads else { return Poll::Pending };
+        std::task::ready!(heads.poll(cx, self.place.port.config.header_read_timeout));
+        self.place.port.refused("slow_head").inc();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head arrives too slowly")))
     }
 
     /// Lets a write through, unless it has been waiting for too long.
@@ -92,11 +138,17 @@ impl AsyncRead for Io {
         let before = buf.filled().len();
         let rest = this.prefix.get(this.taken..).unwrap_or_default();
         if rest.is_empty() {
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Pending => return this.poll_heads(cx),
+                Poll::Ready(read) => read?,
+            }
         } else {
             let (now, _) = rest.split_at(rest.len().min(buf.remaining()));
             buf.put_slice(now);
             this.taken += now.len();
+        }
+        if let Some(heads) = &mut this.heads {
+            heads.came();
         }
         if let Some(budget) = &mut this.budget {
             budget.pass(buf.filled().get(before..).unwrap_or_default())?;

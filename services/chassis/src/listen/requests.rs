@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -32,11 +32,22 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     open: AtomicUsize,
+    /// All there were so far.
+    begun: AtomicUsize,
+    /// Whether one of them asked for another protocol.
+    is_upgrading: AtomicBool,
     /// One waits: the connection's own task.
     changed: Notify,
 }
 
 impl Requests {
+    /// How many there were so far, while none is open and what comes next is a head.
+    pub(super) fn between(&self) -> Option<usize> {
+        let is_between =
+            self.open.load(Ordering::Acquire) == 0 && !self.is_upgrading.load(Ordering::Relaxed);
+        is_between.then(|| self.begun.load(Ordering::Relaxed))
+    }
+
     /// Resolves when no request has been open for this long.
     pub(super) async fn none_for(&self, quiet: Duration) {
         loop {
@@ -58,6 +69,7 @@ pub(super) struct Open(Arc<Requests>);
 
 impl Open {
     fn begin(requests: &Arc<Requests>) -> Self {
+        requests.begun.fetch_add(1, Ordering::Relaxed);
         if requests.open.fetch_add(1, Ordering::AcqRel) == 0 {
             requests.changed.notify_one();
         }
@@ -105,6 +117,7 @@ where
             extensions.insert(peer.clone());
         }
         if has_upgrade {
+            self.requests.is_upgrading.store(true, Ordering::Relaxed);
             extensions.insert(Closing(self.port.soft.clone()));
         }
         let future = self.service.clone().call(request);

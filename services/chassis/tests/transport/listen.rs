@@ -6,7 +6,10 @@ use chassis::{
     listen::{Config, Protocol},
     serve::Limits,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use crate::{
     attack::{
@@ -263,4 +266,46 @@ async fn half_an_http1_head_is_closed_at_its_timeout() {
     let _reset = peer.stream.read_to_end(&mut rest).await;
     assert!(began.elapsed() < SOON);
     let _closed = peer.stream.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_outlives_the_timeout_of_heads() {
+    let config = Config { protocol: Protocol::Both, header_read_timeout: SHORT, ..config() };
+    let server = server(config).await;
+    let mut peer = Attacker::connect(server.address).await;
+    for _ in 0..2 {
+        peer.send(b"GET / HTTP/1.1\r\nhost: probe\r\n\r\n").await;
+        let mut start = [0; 15];
+        peer.stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        // The rest of the answer, then silence for longer than a head may take.
+        let mut rest = vec![0; 4 * 1_024];
+        while let Ok(read) = timeout(3 * SHORT, peer.stream.read(&mut rest)).await {
+            assert_ne!(read.unwrap(), 0, "an idle connection was closed");
+        }
+    }
+    // A second head has as long as the first, and no longer.
+    peer.send(b"GET / HTTP/1.1\r\nhost: pro").await;
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    let _reset = peer.stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty() && began.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn an_idle_connection_has_its_own_timeout() {
+    let config = Config {
+        protocol: Protocol::Both,
+        header_read_timeout: SHORT,
+        idle_timeout: 2 * SHORT,
+        ..config()
+    };
+    let server = server(config).await;
+    let mut peer = Attacker::connect(server.address).await;
+    peer.send(b"GET / HTTP/1.1\r\nhost: probe\r\n\r\n").await;
+    let began = Instant::now();
+    let mut answer = Vec::new();
+    let _reset = peer.stream.read_to_end(&mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+    assert!((2 * SHORT..SOON).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
