@@ -170,8 +170,8 @@ pub fn value(json: &[u8]) -> Option<Value> {
 }
 
 /// Whether what we print is what prost-reflect prints. It has no JSON for floats in wrappers that are not finite, and says
-/// null; it gives an Any of Empty a value, which protobuf.dev has without; and it takes minus zero for the default, which
-/// is plus zero.
+/// null; it gives an Any of Empty a value, which protobuf.dev has without; it takes minus zero for the default, which is
+/// plus zero; and a NullValue of another number than zero is one that it prints.
 pub fn agree(ours: &Value, theirs: &Value) -> bool {
     match (ours, theirs) {
         (Value::String(ours), Value::Null) => {
@@ -184,7 +184,9 @@ pub fn agree(ours: &Value, theirs: &Value) -> bool {
             let empty = ours.get("@type").and_then(Value::as_str);
             let empty = empty.is_some_and(|url| url.ends_with("/google.protobuf.Empty"));
             let absent = |name: &str| empty && name == "value" && !ours.contains_key(name);
-            theirs.keys().all(|name| ours.contains_key(name) || absent(name))
+            // NullValue has one value, and no other comes back from JSON.
+            let null = |name: &str| name == "nullValue" && theirs.get(name) == Some(&Value::Null);
+            theirs.keys().all(|name| ours.contains_key(name) || absent(name) || null(name))
                 && ours.iter().all(|(name, a)| match theirs.get(name) {
                     Some(b) => agree(a, b),
                     None => a.as_f64().is_some_and(|a| a == 0.0 && a.is_sign_negative()),
