@@ -37,6 +37,8 @@ use crate::{
 /// How long a completion may take before another call with its `request_id` may
 /// begin it anew; carrying it on is possible at once.
 const COMPLETION_LEASE: Duration = Duration::from_secs(60);
+/// How often a completion is looked at that is settled while it is looked at.
+const COMPLETION_LOOKS_MAX: u32 = 3;
 
 #[tonic::async_trait]
 impl CheckoutService for Rpc {
@@ -175,9 +177,14 @@ impl CheckoutService for Rpc {
         let key = Key::of(&request).map(|key| key.keep(KEEP_MONEY));
         let owner = Caller::of(&request).scope().owner().map(str::to_owned);
         let message = request.into_inner();
-        let checkout = match self.begin_purchase(&message, owner.as_deref(), key.clone()).await? {
-            Begun::Replayed(response) => return Ok(response),
-            Begun::UnderWay(checkout) => checkout,
+        let mut looks = 1;
+        let checkout = loop {
+            match self.begin_purchase(&message, owner.as_deref(), key.clone()).await {
+                Err(Error::EtagMismatch) if looks < COMPLETION_LOOKS_MAX => looks += 1,
+                Err(error) => return Err(error.into()),
+                Ok(Begun::Replayed(response)) => return Ok(response),
+                Ok(Begun::UnderWay(checkout)) => break checkout,
+            }
         };
         let progress = match checkout.status {
             CheckoutStatus::Completing => self.purchases.place(&checkout).await?,
