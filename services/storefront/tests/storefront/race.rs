@@ -127,7 +127,7 @@ async fn a_line_added_under_a_completion_is_not_sold_unasked() {
         gate.open();
     };
     let (completed, ()) = tokio::join!(completed, added);
-    refused(completed, ErrorReason::EtagMismatch);
+    refused(completed, ErrorReason::PriceChanged);
     assert_eq!(shop.world.orders.asked(), 0);
     shop.stands(&checkout, CheckoutStatus::Open, CartStatus::Active).await;
 }
