@@ -297,7 +297,7 @@ fn empty_responses() -> Map<String, Value> {
     });
     let mut responses: Map<String, Value> = responses.collect();
     let too_large = "The line and the headers of the request have more bytes than the port reads; \
-        nothing else is said, and the connection is closed.";
+        nothing else is said, and an HTTP/1.1 connection is closed.";
     responses.insert(HEAD_TOO_LARGE.to_owned(), json!({"description": too_large}));
     let mut headers = headers(&ALWAYS);
     headers.extend(self::headers(&["Content-Range", "Accept-Ranges", "ETag"]));

@@ -42,6 +42,32 @@ pub fn format(duration: &Duration) -> String {
         .map_or_else(|| format!("{nanos}ns"), |(name, unit)| format!("{}{name}", nanos / unit))
 }
 
+/// Writes what was measured, for a person: to the millisecond, or to the
+/// microsecond below ten of them. It is not made to be read back.
+pub fn rounded(duration: &Duration) -> String {
+    let micros = duration.as_nanos().saturating_add(500) / 1_000;
+    if micros == 0 {
+        return "0s".to_owned();
+    }
+    if micros < 10_000 {
+        return thousandths(micros, "ms");
+    }
+    let millis = micros.saturating_add(500) / 1_000;
+    match u64::try_from(millis).map(Duration::from_millis) {
+        Ok(whole) if millis < 1_000 || millis.is_multiple_of(1_000) => format(&whole),
+        _ => thousandths(millis, "s"),
+    }
+}
+
+/// `1250` is `1.25`.
+fn thousandths(number: u128, unit: &str) -> String {
+    let (whole, rest) = (number / 1_000, format!("{:03}", number % 1_000));
+    match rest.trim_end_matches('0') {
+        "" => format!("{whole}{unit}"),
+        rest => format!("{whole}.{rest}{unit}"),
+    }
+}
+
 /// For `#[serde(with = ..)]`.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(duration))
@@ -55,6 +81,26 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_tells_what_was_measured_in_a_persons_units() {
+        for (nanos, told) in [
+            (0, "0s"),
+            (300, "0s"),
+            (250_000, "0.25ms"),
+            (1_500_499, "1.5ms"),
+            (9_999_700, "10ms"),
+            (249_873_421, "250ms"),
+            (999_873_421, "1s"),
+            (1_249_700_000, "1.25s"),
+            (4_999_873_421, "5s"),
+            (59_999_999_999, "1m"),
+            (90_000_000_000, "90s"),
+            (61_001_000_000, "61.001s"),
+        ] {
+            assert_eq!(rounded(&Duration::from_nanos(nanos)), told, "{nanos}ns");
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -7,6 +7,7 @@
 mod arriving;
 mod budget;
 mod connection;
+mod head;
 mod io;
 mod requests;
 mod stall;
@@ -82,8 +83,13 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Requests open at once on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
-    /// Bytes of a request's headers.
+    /// Bytes of a request's headers. More of them are 431.
     pub max_header_list_size: u32,
+    /// Bytes of an HTTP/2 request's headers that are read at all, so that a head which
+    /// is too large is refused on its own stream. What has more is answered as well
+    /// while it comes in few frames and has no more than four times as much; beyond that
+    /// the connection ends, because a peer could send a head for ever.
+    pub max_refused_header_list_size: u32,
     /// Streams a peer may have reset before they were accepted; more end its
     /// connection (rapid reset).
     ///
@@ -201,6 +207,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             max_concurrent_streams: 128,
             max_header_list_size: 16 * 1_024,
+            max_refused_header_list_size: 128 * 1_024,
             max_pending_accept_reset_streams: 1_024,
             max_local_error_reset_streams: 1_024,
             max_control_frames_per_second: 5_000,

@@ -340,7 +340,7 @@ impl Drop for Served {
 
 fn expired(path: &str, timeout: Duration) -> Fault {
     Fault::deadline_exceeded(ErrorReason::DeadlineExceeded)
-        .message(format!("{path} did not end within {}", crate::duration::format(&timeout)))
+        .message(format!("{path} did not end within {}", crate::duration::rounded(&timeout)))
 }
 
 /// The code that a head states: those of failures that had no message.

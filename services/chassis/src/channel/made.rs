@@ -62,7 +62,7 @@ impl Made {
             "{} had no answer from {} within {}",
             self.method.path,
             self.peer(),
-            crate::duration::format(&self.deadline.duration_since(self.started)),
+            crate::duration::rounded(&self.deadline.duration_since(self.started)),
         ));
         self.callers.blame(fault, &self.peer)
     }

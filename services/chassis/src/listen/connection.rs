@@ -70,23 +70,24 @@ pub(super) async fn run<S, B>(
     let Some(Begun { stream, prefix, is_http2, peer }) = begun else { return };
     let io = Io::new(prefix, stream, place);
     let requests = Arc::new(Requests::default());
-    let counted = |piece| Counted {
+    let counted = |piece, head_most| Counted {
         service,
         address,
         peer,
         requests: Arc::clone(&requests),
         port: Arc::clone(&port),
         piece,
+        head_most,
     };
     if is_http2 {
         let io = io.with_budget(config.max_control_frames_per_second, PREFACE.len());
-        let connection =
-            http2_builder(&port).serve_connection(TokioIo::new(io), counted(FRAME_BYTES));
+        let counted = counted(FRAME_BYTES, Some(config.max_header_list_size));
+        let connection = http2_builder(&port).serve_connection(TokioIo::new(io), counted);
         drive(connection, http2::Connection::graceful_shutdown, &port, &requests).await;
     } else {
         let io = io.with_heads(Arc::clone(&requests));
         let connection = http1_builder(config)
-            .serve_connection(TokioIo::new(io), counted(usize::MAX))
+            .serve_connection(TokioIo::new(io), counted(usize::MAX, None))
             .with_upgrades();
         drive(connection, http1::UpgradeableConnection::graceful_shutdown, &port, &requests).await;
     }
@@ -156,7 +157,7 @@ fn http2_builder(port: &Arc<Port>) -> http2::Builder<Answers> {
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.max_concurrent_streams)
-        .max_header_list_size(config.max_header_list_size)
+        .max_header_list_size(config.max_refused_header_list_size.max(config.max_header_list_size))
         .max_pending_accept_reset_streams(config.max_pending_accept_reset_streams)
         .max_local_error_reset_streams(config.max_local_error_reset_streams)
         .keep_alive_interval(config.keep_alive_interval)

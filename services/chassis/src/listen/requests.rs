@@ -24,7 +24,7 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::{
-    Closing, PeerAddr, PeerCertificates, Port, arriving,
+    Closing, PeerAddr, PeerCertificates, Port, arriving, head,
     stall::{Polled, body_polled},
 };
 
@@ -95,6 +95,8 @@ pub(super) struct Counted<S> {
     pub(super) port: Arc<Port>,
     /// Bytes of an answer that are handed over at once.
     pub(super) piece: usize,
+    /// Bytes of a head that are taken, where more of them are read.
+    pub(super) head_most: Option<u32>,
 }
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for Counted<S>
@@ -107,6 +109,15 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let open = Open::begin(&self.requests);
+        if let Some(refusal) = self.head_most.and_then(|most| head::refusal(&request, most)) {
+            self.port.refused("head").inc();
+            return CountedFuture {
+                future: None,
+                refusal: Some(refusal),
+                open: Some(open),
+                piece: self.piece,
+            };
+        }
         let (parts, incoming) = request.into_parts();
         let body = arriving::body(&parts.headers, incoming, &self.port);
         let mut request = Request::from_parts(parts, body);
@@ -120,8 +131,8 @@ where
             self.requests.is_upgrading.store(true, Ordering::Relaxed);
             extensions.insert(Closing(self.port.soft.clone()));
         }
-        let future = self.service.clone().call(request);
-        CountedFuture { future, open: Some(open), piece: self.piece }
+        let future = Some(self.service.clone().call(request));
+        CountedFuture { future, refusal: None, open: Some(open), piece: self.piece }
     }
 }
 
@@ -129,7 +140,9 @@ pin_project! {
     /// The future of a request, which is open until its answer's body has ended.
     pub(super) struct CountedFuture<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
+        // What there is instead, if the request was not even looked at.
+        refusal: Option<Box<Response<()>>>,
         open: Option<Open>,
         piece: usize,
     }
@@ -143,7 +156,16 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(response) = std::task::ready!(this.future.poll(cx));
+        let response = match this.future.as_pin_mut() {
+            Some(future) => {
+                let Ok(response) = std::task::ready!(future.poll(cx));
+                response.map(Some)
+            }
+            None => match this.refusal.take() {
+                Some(refusal) => refusal.map(|()| None),
+                None => return Poll::Pending,
+            },
+        };
         let (open, piece) = (this.open.take(), *this.piece);
         Poll::Ready(Ok(response.map(|body| CountedBody { body, piece, rest: Bytes::new(), open })))
     }
@@ -156,7 +178,7 @@ pin_project! {
     /// little the peer has room for.
     pub(super) struct CountedBody<B> {
         #[pin]
-        body: B,
+        body: Option<B>,
         piece: usize,
         // What is left of the last frame.
         rest: Bytes,
@@ -174,7 +196,11 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for CountedBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
         let mut data = if this.rest.is_empty() {
-            match this.body.poll_frame(cx) {
+            let polled = match this.body.as_pin_mut() {
+                Some(body) => body.poll_frame(cx),
+                None => Poll::Ready(None),
+            };
+            match polled {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => data,
                     Err(trailers) => {
@@ -198,11 +224,11 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for CountedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty() && self.body.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
+        let mut hint = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
         let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
         if rest > 0 {
             let upper = hint.upper().map(|upper| upper.saturating_add(rest));

@@ -7,6 +7,7 @@ use chassis::{
     serve::Limits,
 };
 use tokio::io::AsyncReadExt as _;
+use tonic::Status;
 
 use crate::{
     attack::{
@@ -99,4 +100,66 @@ async fn heads_of_http1_that_are_too_large_are_answered_so() {
         peer.stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 431");
     }
+}
+
+/// One request over HTTP/2 with further headers: the status, the gRPC status, and
+/// what that says.
+async fn asked(
+    sender: &h2::client::SendRequest<bytes::Bytes>,
+    headers: &[(String, String)],
+) -> Result<(u16, Option<Status>), h2::Error> {
+    let mut sender = sender.clone().ready().await?;
+    let mut request = http::Request::post(format!("http://probe{WRITE}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let (answer, mut body) = sender.send_request(request.body(()).unwrap(), false)?;
+    let _refused_already = body.send_data(bytes::Bytes::from_static(&[0; 5]), true);
+    let answer = answer.await?;
+    Ok((answer.status().as_u16(), Status::from_header_map(answer.headers())))
+}
+
+#[tokio::test]
+async fn heads_of_http2_that_are_too_large_are_answered_on_their_streams() {
+    let server = server(config()).await;
+    let tcp = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let (sender, connection) = h2::client::handshake(tcp).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let grpc = header("content-type", "application/grpc");
+
+    // A text that no coding makes shorter.
+    let long = header("x-long", &"~".repeat(100_000));
+    let some: Vec<_> = (0..1_000).map(|number| header(&format!("x-{number}"), "x")).collect();
+    // More than is read at all, and less than ends a connection.
+    let many: Vec<_> = (0..10_000).map(|number| header(&format!("x-{number}"), "x")).collect();
+    for headers in [vec![long.clone()], some, many] {
+        let (status, grpc) = asked(&sender, &headers).await.unwrap();
+        assert_eq!((status, grpc.is_none()), (431, true), "{} headers", headers.len());
+    }
+
+    let (status, told) = asked(&sender, &[grpc.clone(), long]).await.unwrap();
+    let told = told.unwrap();
+    assert_eq!((status, told.code()), (200, tonic::Code::ResourceExhausted));
+    assert!(told.message().contains("may have 16384"), "{told}");
+    assert!(told.message().contains("`x-long` has 100000"), "{told}");
+
+    // As many as there may be are taken, on the same connection.
+    let (status, told) =
+        asked(&sender, &[grpc, header("x-long", &"~".repeat(16_000))]).await.unwrap();
+    assert_eq!((status, told.map(|told| told.code())), (200, None));
+    assert!(!connection.is_finished());
+    connection.abort();
+}
+
+#[tokio::test]
+async fn a_head_over_http2_has_an_end() {
+    let server = server(config()).await;
+    let mut attacker = Attacker::greeted(server.address).await;
+    // A text of which there is always more: it is never whole, and so never counted.
+    let mut block = header_block(WRITE);
+    block.extend(b"\0\x01a\x7f\xff\xff\xff\x7f");
+    attacker.send(&frame(HEADERS, 0, 1, &block)).await;
+    attacker.send(&frame(CONTINUATION, 0, 1, &[b'a'; 16 * 1_024]).repeat(16)).await;
+    assert!(attacker.closed_after().await < SOON);
 }

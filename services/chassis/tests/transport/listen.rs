@@ -39,6 +39,7 @@ fn the_bounds_start_as_they_were_measured() {
     assert_eq!(config.max_connections, 1_024);
     assert_eq!(config.max_connections_per_address, 64);
     assert_eq!(config.max_header_list_size, 16 * 1_024);
+    assert_eq!(config.max_refused_header_list_size, 128 * 1_024);
     assert_eq!(Config::edge().max_pending_accept_reset_streams, 20);
     assert_eq!(config.first_byte_timeout, Duration::from_secs(5));
     assert_eq!(config.keep_alive_interval, Duration::from_secs(10));

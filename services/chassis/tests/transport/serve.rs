@@ -137,10 +137,12 @@ async fn a_handler_ends_when_its_deadline_does() {
     }))
     .await;
     let began = Instant::now();
-    let status = call_within(&server.channel(), WRITE, "hello", Duration::from_millis(80))
+    let status = call_within(&server.channel(), WRITE, "hello", Duration::from_nanos(80_123_456))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
+    // Of what is left of a deadline somewhere, a person wants no nanoseconds.
+    assert!(status.message().ends_with("ms"), "{status}");
     assert!((Duration::from_millis(70)..Duration::from_millis(500)).contains(&began.elapsed()));
     eventually("the handler is dropped", || dropped.load(Ordering::SeqCst) == 1).await;
     assert_eq!(server.stack.in_flight(), 0);
