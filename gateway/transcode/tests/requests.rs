@@ -337,6 +337,22 @@ fn headers_become_fields() {
 }
 
 #[test]
+fn a_null_in_the_body_leaves_a_field_to_whoever_sets_it() {
+    let etag = schema().route("PATCH", "/v1/things/x").unwrap().method().etag().unwrap();
+    let headers = [HeaderBinding { header: "If-Match", field: etag, value: "e" }];
+    let mut options = RequestOptions::default();
+    options.headers = &headers;
+    options.allow_agreeing = true;
+    let text = br#"{"thingId": null, "etag": null, "title": "t"}"#;
+    let made = with("PATCH", "/v1/things/x", Body::Json(text), &options).unwrap();
+    assert_eq!(made, serde_json::json!({"thing": {"thingId": "x", "title": "t", "etag": "e"}}));
+
+    // Where nothing may be named twice, that is naming it.
+    options.allow_agreeing = false;
+    assert!(with("PATCH", "/v1/things/x", Body::Json(text), &options).is_err());
+}
+
+#[test]
 fn parameters_of_the_edge_are_left_to_it() {
     let mut options = RequestOptions::default();
     options.edge_parameters = &["alt", "view"];

@@ -256,6 +256,11 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
         let field = table.field(slot);
         let guard = match scope.narrow(self.guards, table, slot) {
             Narrowed::Free(scope) => return Ok(Some(scope)),
+            // Null says nothing of it.
+            Narrowed::Same(guard) if guard.agreeing.is_some() && self.is_absence(field) => {
+                self.lexer.null()?;
+                return Ok(None);
+            }
             Narrowed::Same(guard) => {
                 if let Some(agreeing) = guard.agreeing {
                     let start = self.out.position();
@@ -289,8 +294,7 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
         scope: Scope,
         at: usize,
     ) -> Step {
-        let null = self.lexer.peek() == b'n';
-        if null && !matches!(field.kind, Kind::Value | Kind::NullValue) {
+        if self.is_absence(field) {
             self.lexer.null()?;
             return self.masked(field, scope, |_| Ok(()));
         }
@@ -310,6 +314,12 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
             return self.field_value(field, Scope::PLAIN);
         }
         self.masked(field, scope, |parser| parser.field_value(field, scope))
+    }
+
+    /// Whether what comes is a null that stands for no value; of some fields it is a value itself.
+    #[inline]
+    fn is_absence(&mut self, field: &Field) -> bool {
+        self.lexer.peek() == b'n' && !matches!(field.kind, Kind::Value | Kind::NullValue)
     }
 
     /// Reads a value, and notes its path in the mask, unless the value noted paths within itself.
@@ -333,7 +343,7 @@ impl<'s, 'j, 'o> Parser<'s, 'j, 'o> {
 
     /// The body of a request that is one field of its message; null is none.
     pub(crate) fn body_field(&mut self, field: &'s Field, scope: Scope) -> Step {
-        if self.lexer.peek() == b'n' && !matches!(field.kind, Kind::Value | Kind::NullValue) {
+        if self.is_absence(field) {
             return self.lexer.null();
         }
         self.field_value(field, scope)
