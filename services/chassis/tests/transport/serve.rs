@@ -11,7 +11,9 @@ use std::{
 use chassis::{Fault, Switchboard, channel, listen, serve::Limits};
 use contracts::mesh::v1::ErrorReason;
 use futures_util::FutureExt as _;
-use tonic::Code;
+use http_body_util::BodyExt as _;
+use tonic::{Code, Status};
+use tower_service::Service as _;
 
 use crate::probe::{
     Probe, READ, Server, WRITE, call, call_within, eventually, neighbours, peers, reason, send,
@@ -281,4 +283,45 @@ async fn a_service_that_left_the_switchboard_is_called_over_the_network() {
     assert_eq!(call(&channel, READ, "over TCP").await.unwrap(), "in this process");
     switchboard.disconnect("probe");
     assert_eq!(call(&channel, READ, "over TCP").await.unwrap(), "over TCP");
+}
+
+/// A service reads no codings, so that a few bytes cannot stand for many: what the
+/// gateway passes on as it came goes off nowhere.
+#[tokio::test]
+async fn a_compressed_message_is_refused_unread() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let probe = Probe::new(move |text| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok(text))
+    });
+    let server = Server::start(probe).await;
+    let near = neighbours(&[("probe", &server.stack)], channel::Config::default()).channel("probe");
+    // With a name for its coding, and with none.
+    for (coding, code) in [
+        (Some("gzip"), Code::Unimplemented),
+        (Some("zstd"), Code::Unimplemented),
+        (Some("identity"), Code::Internal),
+        (None, Code::Internal),
+    ] {
+        for mut channel in [server.channel(), near.clone()] {
+            let mut request = http::Request::post(WRITE)
+                .header("content-type", "application/grpc")
+                .header("te", "trailers");
+            if let Some(coding) = coding {
+                request = request.header("grpc-encoding", coding);
+            }
+            // Flags, length, and what would be a message if it were unpacked.
+            let frame = [&[1, 0, 0, 0, 5][..], b"probe"].concat();
+            let body = tonic::body::Body::new(http_body_util::Full::new(frame.into()));
+            let response = channel.call(request.body(body).unwrap()).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
+            let status = Status::from_header_map(&parts.headers)
+                .or_else(|| Status::from_header_map(&trailers))
+                .unwrap();
+            assert_eq!(status.code(), code, "{coding:?}: {status:?}");
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }

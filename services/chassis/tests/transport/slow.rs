@@ -18,7 +18,11 @@ use chassis::{
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -138,7 +142,7 @@ async fn a_peer_of_http1_that_reads_nothing_is_closed() {
 }
 
 /// Reads the body of every request, and says how that ended; upgrades those that
-/// ask for it, and holds them until the port closes.
+/// ask for it, and sends back what they send until the port closes.
 #[derive(Clone)]
 struct Reader;
 
@@ -157,9 +161,12 @@ impl Service<Request<Body>> for Reader {
             if let Some(closing) = request.extensions().get::<Closing>().cloned() {
                 let upgrade = hyper::upgrade::on(&mut request);
                 tokio::spawn(async move {
-                    let held = upgrade.await.unwrap();
-                    closing.0.cancelled().await;
-                    drop(held);
+                    let held = TokioIo::new(upgrade.await.unwrap());
+                    let (mut from, mut to) = tokio::io::split(held);
+                    tokio::select! {
+                        _ = tokio::io::copy(&mut from, &mut to) => {}
+                        () = closing.0.cancelled() => {}
+                    }
                 });
                 *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             } else if request.into_body().collect().await.is_err() {
@@ -246,15 +253,38 @@ async fn a_stream_of_messages_may_be_silent() {
     }
 }
 
+/// A connection that speaks something else from now on.
+async fn upgraded(server: &Server) -> Attacker {
+    let mut peer = Attacker::connect(server.address).await;
+    peer.send(b"GET / HTTP/1.1\r\nhost: probe\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n")
+        .await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(peer.stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    peer
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_has_no_heads_to_be_late_with() {
+    let server = reader(Config { header_read_timeout: SHORT, ..config() }).await;
+    let mut peer = upgraded(&server).await;
+    for word in [b"half", b"rest"] {
+        peer.send(word).await;
+        let mut echo = [0; 4];
+        peer.stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, word);
+        // Silence for longer than a head may take.
+        assert!(timeout(3 * SHORT, peer.stream.read_u8()).await.is_err(), "it was closed");
+    }
+    assert_eq!(server.refused("slow_head"), 0);
+}
+
 #[tokio::test]
 async fn an_upgraded_connection_keeps_its_place_and_is_told_of_the_end() {
     let server = reader(Config { max_connections: 1, ..config() }).await;
-    let upgrade = b"GET / HTTP/1.1\r\nhost: probe\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
-    let mut held = Attacker::connect(server.address).await;
-    held.send(upgrade).await;
-    let mut answer = [0; 12];
-    held.stream.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 101");
+    let mut held = upgraded(&server).await;
     assert!(Attacker::connect(server.address).await.closed_after().await < SOON);
     assert_eq!(server.refused("connections"), 1);
 
