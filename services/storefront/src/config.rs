@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chassis::Currency;
+use chassis::{
+    Currency,
+    failpoint::{Failpoints, Malformed},
+};
 use serde::{Deserialize, Serialize};
 
 /// What the shop sells in, and how it ships.
@@ -21,6 +24,9 @@ pub struct Config {
     /// How often such purchases are looked for.
     #[serde(with = "chassis::duration")]
     pub resume_period: Duration,
+    /// Where a test lets a purchase be settled under a click: see
+    /// [`mod@chassis::failpoint`]. The point is `completion.read`, with `twice`.
+    pub failpoints: String,
 }
 
 /// One way to ship.
@@ -61,6 +67,7 @@ impl Default for Config {
             shipping_tax_rate_micros: 210_000,
             resume_after: Duration::from_secs(5),
             resume_period: Duration::from_secs(1),
+            failpoints: String::new(),
         }
     }
 }
@@ -73,6 +80,7 @@ pub(crate) struct Checked {
     pub(crate) shipping_tax_rate_micros: i64,
     pub(crate) resume_after: Duration,
     pub(crate) resume_period: Duration,
+    pub(crate) failpoints: Failpoints,
 }
 
 // === impl Checked ===
@@ -86,6 +94,7 @@ impl Checked {
             shipping_tax_rate_micros,
             resume_after,
             resume_period,
+            failpoints,
         } = config.clone();
         let wrong = |what: String| {
             chassis::Error::build(format!("the settings cannot be used: storefront.{what}"))
@@ -107,7 +116,16 @@ impl Checked {
         if !(0..=chassis::money::RATE_ONE_MICROS).contains(&shipping_tax_rate_micros) {
             return Err(wrong("shipping_tax_rate_micros must be 0 to 1000000".to_owned()));
         }
-        Ok(Self { currency, shipping, shipping_tax_rate_micros, resume_after, resume_period })
+        let failpoints =
+            failpoints.parse().map_err(|error: Malformed| wrong(format!("failpoints: {error}")))?;
+        Ok(Self {
+            currency,
+            shipping,
+            shipping_tax_rate_micros,
+            resume_after,
+            resume_period,
+            failpoints,
+        })
     }
 
     /// The way to ship with this code, if it is offered in the currency.

@@ -48,6 +48,7 @@ impl Service for Storefront {
                 store.clone(),
                 context.peers.client("orders", OrderServiceClient::new),
                 context.clock.clone(),
+                settings.failpoints.clone(),
             );
             let resume = (purchases.clone(), settings.resume_after);
             context.tasks.every("resume purchases", settings.resume_period, move || {

@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use chassis::{Channel, Clock, Fault};
+use chassis::{
+    Channel, Clock, Fault,
+    failpoint::{Action, Failpoints},
+};
 use contracts::orders::v1::{
     GetPlacementRequest, PlaceOrderRequest, Placement, Refusal, RefusalReason,
     order_service_client::OrderServiceClient, placement::Outcome,
@@ -29,6 +32,7 @@ pub(crate) struct Purchases {
     store: Store,
     orders: OrderServiceClient<Channel>,
     clock: Clock,
+    failpoints: Failpoints,
 }
 
 /// How a purchase stands.
@@ -43,8 +47,13 @@ pub(crate) enum Progress {
 // === impl Purchases ===
 
 impl Purchases {
-    pub(crate) fn new(store: Store, orders: OrderServiceClient<Channel>, clock: Clock) -> Self {
-        Self { store, orders, clock }
+    pub(crate) fn new(
+        store: Store,
+        orders: OrderServiceClient<Channel>,
+        clock: Clock,
+        failpoints: Failpoints,
+    ) -> Self {
+        Self { store, orders, clock, failpoints }
     }
 
     /// Hands a purchase to the orders service, or hands it over again: the
@@ -78,22 +87,32 @@ impl Purchases {
         let before = self.clock.now() - after;
         for status in [CheckoutStatus::Completing, CheckoutStatus::AwaitingAction] {
             for checkout in self.store.list_stale_purchases(status, before, RESUME_MAX).await? {
-                let progress = match status {
-                    CheckoutStatus::Completing => self.place(&checkout).await,
-                    _ => self.look(&checkout).await,
-                };
-                let written = match progress {
-                    Ok(progress) => self.write_down(&checkout, progress).await,
-                    Err(error) => Err(error),
-                };
                 // One that cannot be carried on does not hold up the others.
-                if let Err(error) = written {
+                if let Err(error) = self.carry_on(&checkout).await {
                     let fault = Fault::from(error);
                     tracing::warn!(%fault, checkout.id, "a purchase could not be carried on");
                 }
             }
         }
         Ok(())
+    }
+
+    /// Asks how a purchase under way stands, and writes it down.
+    async fn carry_on(&self, checkout: &Checkout) -> Result<(), Error> {
+        let progress = match checkout.status {
+            CheckoutStatus::Completing => self.place(checkout).await?,
+            _ => self.look(checkout).await?,
+        };
+        self.write_down(checkout, progress).await
+    }
+
+    /// Where a test lets somebody else carry on a purchase, just after a click has
+    /// read it.
+    pub(crate) async fn overtake(&self, checkout: &Checkout) -> Result<(), Error> {
+        match self.failpoints.hit("completion.read") {
+            Some(Action::Twice) => self.carry_on(checkout).await,
+            _ => Ok(()),
+        }
     }
 
     /// Writes down how a purchase stands, in a transaction of its own.

@@ -2,6 +2,7 @@
 
 mod cart;
 mod checkout;
+mod completion;
 mod convert;
 
 use chassis::{Caller, Clock, Fault, Pages, Principal};

@@ -53,6 +53,11 @@ struct Shop {
 impl Shop {
     /// A shop that sells mugs, tea and sofas.
     async fn open() -> Self {
+        Self::open_with("").await
+    }
+
+    /// The same with failpoints armed.
+    async fn open_with(failpoints: &str) -> Self {
         let world = World::new();
         world.shelf.put("mug", 1_250, 10);
         world.shelf.put("tea", 333, 10);
@@ -60,6 +65,7 @@ impl Shop {
         let config = Config {
             resume_after: RESUME_AFTER,
             resume_period: Duration::from_millis(10),
+            failpoints: failpoints.to_owned(),
             ..Config::default()
         };
         let fixture = testkit::service::<Storefront>()

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use contracts::{
     orders::v1::RefusalReason,
-    storefront::v1::{CartStatus, CheckoutStatus, ErrorReason},
+    storefront::v1::{
+        CartStatus, CheckoutStatus, ErrorReason, complete_checkout_response::Outcome,
+    },
 };
 use prost::Message;
 use tokio::task::JoinSet;
@@ -110,6 +112,60 @@ async fn a_late_click_joins_the_purchase_that_took_the_last_unit() {
     let (late, first) = tokio::join!(late, first);
     assert_eq!(late.unwrap(), first.unwrap());
     assert_eq!(shop.world.orders.purchases().len(), 1);
+}
+
+/// The click reads a purchase under way and finds the checkout open again when it
+/// comes to join it: it looks again, and buys.
+#[tokio::test]
+async fn a_click_that_is_overtaken_by_a_refusal_buys_anew() {
+    let shop = Shop::open_with("completion.read=twice:1").await;
+    shop.world.orders.will(Ends::Pending);
+    let checkout = shop.ready().await;
+    let outcome = shop.complete(&checkout).await.unwrap();
+    assert!(matches!(outcome, Outcome::Pending(_)), "{outcome:?}");
+    shop.world.orders.end(Ends::Refused(RefusalReason::PaymentDeclined));
+    shop.world.orders.will(Ends::Sold);
+
+    sold(&shop.complete(&checkout).await.unwrap());
+
+    assert_eq!(shop.world.orders.purchases().len(), 2);
+    shop.stands(&checkout, CheckoutStatus::Completed, CartStatus::Converted).await;
+    let told = shop.events().await;
+    assert_eq!(told, ["CheckoutStarted", "CheckoutFailed", "CheckoutCompleted", "CartConverted"]);
+}
+
+/// The same where it ends in a sale: the click says that one.
+#[tokio::test]
+async fn a_click_that_is_overtaken_by_a_sale_tells_of_it() {
+    let shop = Shop::open_with("completion.read=twice:1").await;
+    shop.world.orders.will(Ends::Pending);
+    let checkout = shop.ready().await;
+    shop.complete(&checkout).await.unwrap();
+    shop.world.orders.end(Ends::Sold);
+    sold(&shop.complete(&checkout).await.unwrap());
+    assert_eq!(shop.world.orders.purchases().len(), 1);
+    assert_eq!(shop.world.orders.asked(), 2, "what is settled is not handed over again");
+}
+
+/// Between the quote and the sale another click has begun a purchase that was
+/// refused: the checkout is open as it was, and not the same any more.
+#[tokio::test]
+async fn a_click_under_which_another_was_refused_buys() {
+    let shop = Shop::open().await;
+    let checkout = shop.ready().await;
+    let gate = shop.world.shelf.hold_next();
+    let late = shop.complete(&checkout);
+    let first = async {
+        gate.reached().await;
+        shop.world.orders.will(Ends::Refused(RefusalReason::PaymentDeclined));
+        refused(shop.complete(&checkout).await, ErrorReason::PaymentDeclined);
+        shop.world.orders.will(Ends::Sold);
+        gate.open();
+    };
+    let (late, ()) = tokio::join!(late, first);
+    sold(&late.unwrap());
+    assert_eq!(shop.world.orders.purchases().len(), 2);
+    shop.stands(&checkout, CheckoutStatus::Completed, CartStatus::Converted).await;
 }
 
 /// The cart changes after the quote was made and before the sale begins: it is
