@@ -21,9 +21,17 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(40);
 #[derive(Debug)]
 pub struct Split {
     children: Vec<(String, Child)>,
-    addresses: Vec<(String, SocketAddr)>,
-    gateway: SocketAddr,
-    _held: Vec<TcpSocket>,
+    services: Vec<(String, Held)>,
+    gateway: Held,
+}
+
+/// An address whose port is kept for a child: a socket that is bound and does not
+/// listen lets one other listen there that asks for this very port, and the system
+/// gives it to nobody else meanwhile.
+#[derive(Debug)]
+struct Held {
+    address: SocketAddr,
+    _socket: TcpSocket,
 }
 
 // === impl Split ===
@@ -42,36 +50,35 @@ impl Split {
             |what: &str, error: io::Error| Error::Build(what.to_owned(), Some(error.into()));
         let program = std::env::current_exe()
             .map_err(|error| failed("this program cannot be found", error))?;
-        let mut addresses = Vec::new();
-        let mut held = Vec::new();
+        let mut services = Vec::new();
         for (position, name) in names.iter().enumerate() {
-            let (address, socket) = hold(&ports.address(position))
+            let held = Held::at(&ports.address(position))
                 .await
                 .map_err(|error| failed("no port is free", error))?;
-            addresses.push(((*name).to_owned(), address));
-            held.push(socket);
+            services.push(((*name).to_owned(), held));
         }
-        let (gateway, socket) = hold(gateway)
+        let gateway = Held::at(gateway)
             .await
             .map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
-        held.push(socket);
         let mut children = Vec::new();
-        for (name, address) in &addresses {
-            let mut command = command(&program, home, &addresses);
+        for (name, held) in &services {
+            let mut command = command(&program, home, &services);
             command
-                .args(["serve", name, "--until-eof", "--listen", &address.to_string()])
+                .args(["serve", name, "--until-eof", "--listen", &held.address.to_string()])
                 .args(arguments);
             let child = command
                 .spawn()
                 .map_err(|error| failed(&format!("{name} cannot be started"), error))?;
             children.push((name.clone(), child));
         }
-        let mut command = command(&program, home, &addresses);
-        command.args(["gateway", "--until-eof", "--listen", &gateway.to_string()]).args(arguments);
+        let mut command = command(&program, home, &services);
+        command
+            .args(["gateway", "--until-eof", "--listen", &gateway.address.to_string()])
+            .args(arguments);
         let child =
             command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
         children.push(("gateway".to_owned(), child));
-        let mut split = Self { children, addresses, gateway, _held: held };
+        let mut split = Self { children, services, gateway };
         split.ready().await?;
         Ok(split)
     }
@@ -85,7 +92,7 @@ impl Split {
                     return Err(Error::build(format!("{name} ended with {status}: see its log")));
                 }
             }
-            if is_ready(self.gateway).await {
+            if is_ready(self.gateway.address).await {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -97,12 +104,12 @@ impl Split {
 
     /// Where the gateway listens.
     pub fn gateway(&self) -> SocketAddr {
-        self.gateway
+        self.gateway.address
     }
 
     /// Every service with its gRPC port.
     pub fn services(&self) -> impl Iterator<Item = (&str, SocketAddr)> + '_ {
-        self.addresses.iter().map(|(name, address)| (name.as_str(), *address))
+        self.services.iter().map(|(name, held)| (name.as_str(), held.address))
     }
 
     /// The process of a service, or of the "gateway".
@@ -143,8 +150,26 @@ impl Split {
     }
 }
 
+// === impl Held ===
+
+impl Held {
+    /// The address, with a free port in the place of 0.
+    async fn at(address: &str) -> io::Result<Self> {
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in tokio::net::lookup_host(address).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            match socket.bind(address) {
+                Ok(()) => return Ok(Self { address: socket.local_addr()?, _socket: socket }),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+}
+
 /// This program again, with the mesh's addresses and secrets in its environment.
-fn command(program: &std::path::Path, home: &Home, addresses: &[(String, SocketAddr)]) -> Command {
+fn command(program: &std::path::Path, home: &Home, services: &[(String, Held)]) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::piped());
     let mut sources = chassis::settings::Sources::default();
@@ -156,26 +181,13 @@ fn command(program: &std::path::Path, home: &Home, addresses: &[(String, SocketA
             command.env(name, value);
         }
     }
-    for (name, address) in addresses {
-        command.env(format!("MERCAT__PEERS__{}", name.to_uppercase()), format!("http://{address}"));
+    for (name, held) in services {
+        command.env(
+            format!("MERCAT__PEERS__{}", name.to_uppercase()),
+            format!("http://{}", held.address),
+        );
     }
     command
-}
-
-/// The address, with a free port in the place of 0, and what keeps the port for a
-/// child: a socket that is bound and does not listen lets one other listen there,
-/// and the system gives the port to nobody else meanwhile.
-async fn hold(address: &str) -> io::Result<(SocketAddr, TcpSocket)> {
-    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address) {
-            Ok(()) => return Ok((socket.local_addr()?, socket)),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// Whether `/readyz` says so.
@@ -193,5 +205,27 @@ pub(crate) async fn is_ready(gateway: SocketAddr) -> bool {
     match tokio::time::timeout(Duration::from_secs(2), asked).await {
         Ok(Ok(answer)) => &answer == b"HTTP/1.1 200",
         Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_held_port_is_its_childs_and_nobody_elses() {
+        let held = Held::at("127.0.0.1:0").await.unwrap();
+        let takes = |address| TcpSocket::new_v4().unwrap().bind(address);
+        let refused = takes(held.address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        // A child listens there, and another in its place after it.
+        for _ in 0..2 {
+            let child = TcpListener::bind(held.address).await.unwrap();
+            assert!(TcpListener::bind(held.address).await.is_err());
+            drop(child);
+            takes(held.address).unwrap_err();
+        }
     }
 }

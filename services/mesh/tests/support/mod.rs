@@ -40,6 +40,7 @@ use mesh::{
 };
 use tempfile::TempDir;
 use testkit::request_id;
+use tokio::net::TcpSocket;
 
 use self::{rest::Rest, shopper::Shopper};
 
@@ -171,12 +172,11 @@ impl TestMesh {
     /// Every service in a host of its own, which has nobody on its switchboard.
     async fn start_apart(&self) -> Parts {
         let launches = mesh::services();
-        // All are bound before any is let go, so that no two get the same.
-        let bound: Vec<_> =
-            launches.iter().map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        // Bound until the services listen: a port that is free meanwhile goes to
+        // whoever asks for any, a connection of another test too.
+        let held: Vec<TcpSocket> = launches.iter().map(|_| hold()).collect();
         let addresses: Vec<SocketAddr> =
-            bound.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(bound);
+            held.iter().map(|socket| socket.local_addr().unwrap()).collect();
         let mut settings = self.settings.clone();
         settings.peers = launches
             .iter()
@@ -189,6 +189,7 @@ impl TestMesh {
             own.listen.grpc = address.to_string();
             services.push(launch.start(&self.alone(), &own).await.expect("the service starts"));
         }
+        drop(held);
         let gateway = gateway::start(&self.alone(), &settings).await.expect("the gateway starts");
         testkit::eventually(|| async { gateway.is_ready().then_some(()) }).await;
         Parts::Tcp { gateway, services }
@@ -420,4 +421,12 @@ impl Person {
     pub(crate) fn shopper(&self) -> Shopper {
         Shopper::new(self.client.clone())
     }
+}
+
+/// A socket that keeps a free port for one who listens there.
+fn hold() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    socket
 }
