@@ -6,8 +6,8 @@
 //! every piece, so that nothing waits for more. A request that does not say
 //! `Accept-Encoding` costs the look for that header.
 //!
-//! A compressed request is read within two bounds: what it may stand for, and how
-//! many times its own length that may be.
+//! A compressed request is read within three bounds: what it may stand for, how
+//! many times its own length that may be, and what of it may come out in one go.
 
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ const PIECE_BYTES: usize = 64 << 10;
 const STEP_BYTES: usize = 256;
 /// A request may stand for this many bytes whatever its own length.
 const RATIO_FREE_BYTES: usize = 1 << 20;
+/// What comes out in one go of a body whose length is not known, before its ratio
+/// can be looked at: as large as the windows of br are by default (2^22). One of a
+/// body that has come so far that its ratio allows it may be larger.
+const SUDDEN_BYTES: usize = 4 << 20;
 /// What a request may be compressed with.
 const TAKEN: HeaderValue = HeaderValue::from_static("zstd, gzip, br, deflate");
 
@@ -59,6 +63,8 @@ struct Decoding {
     body: Body,
     decoder: Option<Decoder>,
     bounds: Bounds,
+    /// What may come out in one go whatever was taken.
+    sudden_max: usize,
     rest: Bytes,
     /// Whether what was taken stands for more than was made of it.
     is_more: bool,
@@ -105,9 +111,7 @@ pub(crate) fn decode(request: Request<Body>, bounds: Bounds) -> Result<Request<B
         (Some(name), None) => {
             let coding = Coding::named(name).ok_or_else(|| unsupported(name))?;
             let decoder = Decoder::new(coding, bounds.bytes_max).map_err(|why| unreadable(&why))?;
-            let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-            let most = length.map_or(bounds.bytes_max, |length| bounds.most(length));
-            decoding(body, decoder.within(most), bounds)
+            decoding(body, decoder, bounds)
         }
         (Some(_), Some(_)) => return Err(unsupported("more than one coding")),
     };
@@ -122,10 +126,12 @@ pub(crate) fn offer(headers: &mut HeaderMap) {
 }
 
 fn decoding(body: Body, decoder: Decoder, bounds: Bounds) -> Body {
+    let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let source = Decoding {
         body,
         decoder: Some(decoder),
         bounds,
+        sudden_max: length.map_or(SUDDEN_BYTES, |length| bounds.most(length)),
         rest: Bytes::new(),
         is_more: false,
         taken: 0,
@@ -157,6 +163,8 @@ impl Decoding {
             while (self.is_more || !self.rest.is_empty()) && out.len() < PIECE_BYTES {
                 let piece = self.rest.get(..STEP_BYTES).unwrap_or(&self.rest);
                 let before = out.len();
+                let taken = self.taken.saturating_add(piece.len());
+                decoder.within(self.bounds.most(taken).max(self.sudden_max));
                 let step = match decoder.step(piece, &mut out) {
                     Ok(step) => step,
                     Err(why) => return Some(Err(unreadable(&why).into())),
@@ -383,7 +391,11 @@ fn unreadable(why: &Unreadable) -> Fault {
     match why {
         Unreadable::TooLarge { .. } => Fault::resource_exhausted(ErrorReason::MessageTooLarge)
             .message(format!("the body is too large: {why}")),
-        _ => Fault::invalid_argument(ErrorReason::MalformedMessage)
+        Unreadable::TooSudden { .. } => Fault::resource_exhausted(ErrorReason::MessageTooLarge)
+            .message(format!(
+                "the body is too dense: {why}; say its content-length, or give br a window of 22 bits"
+            )),
+        Unreadable::Broken(_) | Unreadable::CutShort(_) => Fault::invalid_argument(ErrorReason::MalformedMessage)
             .message(format!("the body is damaged: {why}"))
             .violation("content-encoding", "must say how the body is compressed"),
     }
@@ -444,6 +456,61 @@ mod tests {
             let mut body = decode(request, bounds).unwrap().into_body();
             assert_eq!(body.frame().await.unwrap().is_ok(), is_read, "{ratio_max}");
         }
+    }
+
+    /// A body of br in pieces, with a window as large as it can be.
+    fn long_windowed(data: &[u8]) -> Vec<Bytes> {
+        let params = brotli::enc::BrotliEncoderParams {
+            quality: 5,
+            lgwin: 24,
+            ..brotli::enc::BrotliEncoderParams::default()
+        };
+        let mut writer = brotli::CompressorWriter::with_params(Vec::new(), 4_096, &params);
+        std::io::Write::write_all(&mut writer, data).unwrap();
+        writer.into_inner().chunks(4_096).map(Bytes::copy_from_slice).collect()
+    }
+
+    /// Reads a body of br whose length is not said: how much came out, and what it was
+    /// refused with.
+    async fn read_unsaid(pieces: Vec<Bytes>) -> (usize, Option<Status>) {
+        let pieces = pieces.into_iter().map(|piece| Ok::<_, Status>(Frame::data(piece)));
+        let request = Request::builder()
+            .header(header::CONTENT_ENCODING, "br")
+            .body(Body::new(StreamBody::new(stream::iter(pieces))))
+            .unwrap();
+        let bounds = Bounds { bytes_max: 64 << 20, ratio_max: 100 };
+        let mut body = decode(request, bounds).unwrap().into_body();
+        let mut made = 0;
+        while let Some(piece) = body.frame().await {
+            match piece {
+                Ok(piece) => made += piece.into_data().unwrap().len(),
+                Err(status) => return (made, Some(status)),
+            }
+        }
+        (made, None)
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_length_is_not_known_does_not_fill_a_large_window_at_once() {
+        let (made, refused) = read_unsaid(long_windowed(&vec![0; 16 << 20])).await;
+        let refused = refused.unwrap();
+        assert_eq!(made, 0, "{refused}");
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        assert!(refused.message().contains("content-length"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_window_may_be_as_large_as_what_came_before_allows() {
+        // Four megabytes that hardly shrink earn the window for those that do.
+        let mut state: u32 = 7;
+        let mut data: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(3 << 20)
+        .collect();
+        data.resize(15 << 20, 0);
+        assert_eq!(read_unsaid(long_windowed(&data)).await.0, data.len());
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(crate) enum Unreadable {
         /// What is taken.
         bytes_max: usize,
     },
+    /// So few of them stand for more than may come out in one go.
+    TooSudden {
+        /// What may.
+        bytes_max: usize,
+    },
     /// They are not of this coding, or were damaged on the way.
     Broken(Coding),
     /// They end before their coding does.
@@ -85,6 +90,9 @@ impl fmt::Display for Unreadable {
         match self {
             Self::TooLarge { bytes_max } => {
                 write!(f, "decompressed, it is larger than {bytes_max} bytes")
+            }
+            Self::TooSudden { bytes_max } => {
+                write!(f, "so little of it stands for more than {bytes_max} bytes")
             }
             Self::Broken(coding) => write!(f, "it cannot be read as {}", coding.name()),
             Self::CutShort(coding) => write!(f, "it ends in the middle of {}", coding.name()),

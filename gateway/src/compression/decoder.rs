@@ -49,8 +49,8 @@ pub(crate) struct Step {
     pub(crate) is_more: bool,
 }
 
-/// Where br gets its window from. The window is as large as a part of the body
-/// says it will be: one that cannot come out is not begun with.
+/// Where br gets its window from. It grows to what the next part of the body says
+/// it stands for, and that comes out in one go: one that may not is not begun with.
 #[derive(Debug)]
 struct Window {
     bytes_max: usize,
@@ -86,13 +86,12 @@ impl Decoder {
         Ok(Self { coding, bytes_max, room: bytes_max, inner, is_ended: false })
     }
 
-    /// The same for a body that will be refused if it stands for more than so many
-    /// bytes: nothing larger is begun with.
-    pub(crate) fn within(mut self, bytes: usize) -> Self {
+    /// Says what may come out in one go: of br no larger window is begun with. It
+    /// may be said again when more is known.
+    pub(crate) fn within(&mut self, bytes: usize) {
         if let Inner::Brotli(brotli) = &mut self.inner {
-            brotli.alloc_u8 = Window::new(bytes.min(self.bytes_max));
+            brotli.alloc_u8.bytes_max = bytes.min(self.bytes_max);
         }
-        self
     }
 
     /// Takes more of the body, and appends what it stands for to `out`.
@@ -179,7 +178,12 @@ impl Decoder {
                 match result {
                     BrotliResult::ResultSuccess => self.is_ended = true,
                     BrotliResult::ResultFailure if brotli.alloc_u8.is_refused => {
-                        return Err(Unreadable::TooLarge { bytes_max: brotli.alloc_u8.bytes_max });
+                        let bytes_max = brotli.alloc_u8.bytes_max;
+                        return Err(if bytes_max == self.bytes_max {
+                            Unreadable::TooLarge { bytes_max }
+                        } else {
+                            Unreadable::TooSudden { bytes_max }
+                        });
                     }
                     BrotliResult::ResultFailure => return Err(broken),
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}

@@ -146,7 +146,9 @@ impl Reader {
 /// What compressed bytes are refused with.
 pub(crate) fn unreadable(error: Unreadable) -> Fault {
     match error {
-        Unreadable::TooLarge { .. } => Fault::resource_exhausted(ErrorReason::MessageTooLarge),
+        Unreadable::TooLarge { .. } | Unreadable::TooSudden { .. } => {
+            Fault::resource_exhausted(ErrorReason::MessageTooLarge)
+        }
         Unreadable::Broken(_) | Unreadable::CutShort(_) => {
             Fault::invalid_argument(ErrorReason::MalformedMessage)
         }

@@ -1,6 +1,9 @@
 //! A compressed message is held to what it stands for, whoever decompresses it.
 
+use std::io::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use flate2::{Compression, write::GzEncoder};
 use http::StatusCode;
 use serde_json::json;
 
@@ -70,5 +73,24 @@ async fn a_message_is_bounded_by_what_it_stands_for() {
             assert_eq!(is_refused, !is_taken, "{kind} {path}: {said}");
         }
     }
+    edge.stop().await;
+}
+
+/// A message that passes as it came is as long as it came, and whoever unpacks it
+/// has its own bound: ours unpack none, and others' refuse what grows too large.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_that_passes_unread_does_not_go_off_here() {
+    let upstream = library().await;
+    let edge = Edge::before(&upstream).await;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&[0; 1 << 20]).unwrap();
+    // A hundred megabytes, a member each.
+    let bomb = gzip.finish().unwrap().repeat(100);
+    assert!(bomb.len() < 120_000);
+    let headers =
+        [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", "gzip")];
+    let refused = ask(&edge, LEND, &headers, frame(1, &bomb)).await;
+    assert_eq!(refused.header("grpc-status"), "12", "{refused:?}");
+    assert!(refused.header("grpc-message").contains("gzip"), "{refused:?}");
     edge.stop().await;
 }

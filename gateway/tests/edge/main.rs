@@ -6,6 +6,7 @@ mod bounds;
 mod client;
 mod coding;
 mod connect;
+mod cors;
 mod files;
 mod foreign;
 mod grpc;
