@@ -4,20 +4,18 @@
 //! stands beside the rule, with the reason, and falls out when it is no longer
 //! needed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-    sync::LazyLock,
-};
+#[path = "style/contract.rs"]
+mod contract;
+#[path = "style/lock.rs"]
+mod lock;
 
-use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor,
-    FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Set to rewrite the lock file: `MERCAT_BLESS=1 cargo test --test style`.
-const BLESS: &str = "MERCAT_BLESS";
+use contract::{
+    POOL, access, bounds_bytes, bounds_text, effect, enums, fields, files, is_internal, is_ours,
+    is_output_only, messages, methods, part, reads, routes, rules, upper_snake,
+};
+use prost_reflect::{Kind, MessageDescriptor, Value};
 
 /// Lists that are short by their nature and have no pages.
 const UNPAGED: [(&str, &str); 1] = [(
@@ -81,153 +79,6 @@ const BOUNDED_BY_THE_HANDLER: [(&str, &str); 1] = [(
     "mercat.catalog.v1.ImportProductsRequest.products needs repeated.max_items",
     "each row is judged on its own, so that one wrong row does not refuse the others; so are the rows counted",
 )];
-
-static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(contracts::DESCRIPTORS).expect("the descriptors can be read")
-});
-
-// === what there is ===
-
-fn files() -> impl Iterator<Item = FileDescriptor> {
-    POOL.files().filter(|file| file.package_name().starts_with("mercat."))
-}
-
-fn methods() -> impl Iterator<Item = MethodDescriptor> {
-    POOL.services()
-        .filter(|service| service.package_name().starts_with("mercat."))
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-}
-
-/// Our messages, the nested ones too, without the made-up entries of maps.
-fn messages() -> impl Iterator<Item = MessageDescriptor> {
-    POOL.all_messages().filter(|message| is_ours(message.package_name()) && !message.is_map_entry())
-}
-
-fn fields() -> impl Iterator<Item = FieldDescriptor> {
-    messages().flat_map(|message| message.fields().collect::<Vec<_>>())
-}
-
-fn enums() -> impl Iterator<Item = EnumDescriptor> {
-    POOL.all_enums().filter(|found| is_ours(found.package_name()))
-}
-
-fn is_ours(package: &str) -> bool {
-    package.starts_with("mercat.")
-}
-
-fn extension(name: &str) -> ExtensionDescriptor {
-    POOL.get_extension_by_name(name).expect("our options are in the descriptors")
-}
-
-/// An option of ours or of a library's, if it is set.
-fn option(options: &DynamicMessage, name: &str) -> Option<Value> {
-    let extension = extension(name);
-    options.has_extension(&extension).then(|| options.get_extension(&extension).into_owned())
-}
-
-fn policy(method: &MethodDescriptor) -> Option<DynamicMessage> {
-    option(&method.options(), "mercat.mesh.v1.policy")?.as_message().cloned()
-}
-
-/// The access rule, if it admits anybody.
-fn access(method: &MethodDescriptor) -> Option<DynamicMessage> {
-    let access = part(&policy(method)?, "access")?;
-    let admits = ["public", "signed_in", "permission", "services"]
-        .iter()
-        .any(|way| access.has_field_by_name(way));
-    admits.then_some(access)
-}
-
-/// Whether other services are the only callers.
-fn is_internal(method: &MethodDescriptor) -> bool {
-    access(method).is_some_and(|access| {
-        access.has_field_by_name("services")
-            && !["public", "signed_in", "permission"]
-                .iter()
-                .any(|way| access.has_field_by_name(way))
-    })
-}
-
-/// The verb and path of every REST binding.
-fn routes(method: &MethodDescriptor) -> Vec<(String, String)> {
-    let Some(Value::Message(rule)) = option(&method.options(), "google.api.http") else {
-        return Vec::new();
-    };
-    let mut rules = vec![rule.clone()];
-    if let Some(Value::List(more)) = rule.get_field_by_name("additional_bindings").as_deref() {
-        rules.extend(more.iter().filter_map(|rule| rule.as_message().cloned()));
-    }
-    let mut found = Vec::new();
-    for rule in rules {
-        for verb in ["get", "put", "post", "delete", "patch"] {
-            if rule.has_field_by_name(verb)
-                && let Some(Value::String(path)) = rule.get_field_by_name(verb).as_deref()
-            {
-                found.push((verb.to_uppercase(), path.clone()));
-            }
-        }
-    }
-    found
-}
-
-/// 0 unknown, 1 reads only, 2 may be repeated.
-fn effect(method: &MethodDescriptor) -> i32 {
-    method
-        .options()
-        .get_field_by_name("idempotency_level")
-        .and_then(|level| level.as_enum_number())
-        .unwrap_or_default()
-}
-
-fn reads(method: &MethodDescriptor) -> bool {
-    effect(method) == 1
-}
-
-/// The message in a field of a message, if it is set.
-fn part(message: &DynamicMessage, field: &str) -> Option<DynamicMessage> {
-    if !message.has_field_by_name(field) {
-        return None;
-    }
-    message.get_field_by_name(field)?.as_message().cloned()
-}
-
-fn rules(field: &FieldDescriptor) -> Option<DynamicMessage> {
-    option(&field.options(), "buf.validate.field")?.as_message().cloned()
-}
-
-/// Whether the rules of a string bound what may be in it.
-fn bounds_text(rules: Option<&DynamicMessage>) -> bool {
-    let Some(text) = rules.and_then(|rules| part(rules, "string")) else { return false };
-    ["max_len", "max_bytes", "len", "uuid", "pattern", "in", "const"]
-        .iter()
-        .any(|rule| text.has_field_by_name(rule))
-}
-
-fn bounds_bytes(rules: Option<&DynamicMessage>) -> bool {
-    let Some(bytes) = rules.and_then(|rules| part(rules, "bytes")) else { return false };
-    ["max_len", "len"].iter().any(|rule| bytes.has_field_by_name(rule))
-}
-
-/// Whether a server sets the field and reads it from nobody.
-fn is_output_only(field: &FieldDescriptor) -> bool {
-    let Some(Value::List(behaviours)) = option(&field.options(), "google.api.field_behavior")
-    else {
-        return false;
-    };
-    behaviours.iter().any(|behaviour| behaviour.as_enum_number() == Some(3))
-}
-
-/// `SagaStatus` as `SAGA_STATUS`.
-fn upper_snake(name: &str) -> String {
-    let mut text = String::new();
-    for (position, letter) in name.char_indices() {
-        if letter.is_uppercase() && position > 0 {
-            text.push('_');
-        }
-        text.extend(letter.to_uppercase());
-    }
-    text
-}
 
 fn none(rule: &str, mut broken: Vec<String>) {
     broken.sort();
@@ -583,101 +434,4 @@ fn whatever_a_caller_sends_is_bounded() {
     }
     let broken = except(broken, &BOUNDED_BY_THE_HANDLER);
     none("a caller may send as much as it likes in", broken);
-}
-
-// === the wire ===
-
-/// One line for each thing that a published contract must not change.
-fn wire() -> BTreeSet<String> {
-    let mut lines = BTreeSet::new();
-    for field in fields() {
-        let kind = match field.kind() {
-            Kind::Message(message) => message.full_name().to_owned(),
-            Kind::Enum(found) => found.full_name().to_owned(),
-            scalar => format!("{scalar:?}").to_lowercase(),
-        };
-        let kind = match field.kind() {
-            Kind::Message(entry) if field.is_map() => {
-                let side = |field: FieldDescriptor| format!("{:?}", field.kind()).to_lowercase();
-                format!(
-                    "map<{}, {}>",
-                    side(entry.map_entry_key_field()),
-                    side(entry.map_entry_value_field())
-                )
-            }
-            _ => kind,
-        };
-        let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
-        let label = match (field.cardinality(), oneof) {
-            (Cardinality::Repeated, _) => "repeated".to_owned(),
-            (_, Some(oneof)) => format!("oneof({})", oneof.name()),
-            _ if field.field_descriptor_proto().proto3_optional() => "optional".to_owned(),
-            _ => "singular".to_owned(),
-        };
-        lines.insert(format!(
-            "field {} = {} {label} {kind} json={}",
-            field.full_name(),
-            field.number(),
-            field.json_name()
-        ));
-    }
-    for found in enums() {
-        for value in found.values() {
-            lines.insert(format!(
-                "value {}.{} = {}",
-                found.full_name(),
-                value.name(),
-                value.number()
-            ));
-        }
-    }
-    for method in methods() {
-        let stream = |is: bool| if is { "stream " } else { "" };
-        lines.insert(format!(
-            "rpc {} ({}{}) returns ({}{})",
-            method.full_name(),
-            stream(method.is_client_streaming()),
-            method.input().full_name(),
-            stream(method.is_server_streaming()),
-            method.output().full_name(),
-        ));
-        for (verb, path) in routes(&method) {
-            lines.insert(format!("route {verb} {path} -> {}", method.full_name()));
-        }
-    }
-    lines
-}
-
-#[test]
-fn no_published_contract_is_broken() {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("proto/contracts.lock");
-    let wire = wire();
-    if std::env::var_os(BLESS).is_some() {
-        let text = wire.iter().fold(String::new(), |text, line| text + line + "\n");
-        fs::write(&file, text).expect("the lock file can be written");
-        return;
-    }
-    let text = fs::read_to_string(&file).unwrap_or_default();
-    let locked: BTreeSet<String> = text.lines().map(str::to_owned).collect();
-    let gone: Vec<String> = locked.difference(&wire).cloned().collect();
-    let new: Vec<String> = wire.difference(&locked).cloned().collect();
-    assert!(
-        gone.is_empty(),
-        "these lines of proto/contracts.lock are no longer true: whoever has the published contract would break. Put \
-         them back (a field that is not used any more stays, deprecated), or make a v2:\n  {}\nInstead of them there \
-         is:\n  {}",
-        gone.join("\n  "),
-        new.join("\n  ")
-    );
-    assert!(
-        new.is_empty(),
-        "these lines are not in proto/contracts.lock. If they are meant, add them with\n  {BLESS}=1 cargo test --test \
-         style\nand commit the file:\n  {}",
-        new.join("\n  ")
-    );
-    assert_eq!(
-        text,
-        wire.iter().fold(String::new(), |text, line| text + line + "\n"),
-        "the lock file is not sorted"
-    );
 }
