@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chassis::validation::options::is_oneof_required;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 use transcode::{BodyRule, Content};
@@ -10,7 +11,6 @@ use super::{
     example::{self, Use},
     find, known,
     operation::Facts,
-    rule,
     schema::Schemas,
 };
 
@@ -113,9 +113,9 @@ fn is_demanding(
         _ => schemas.is_required(&field),
     });
     demanded
-        || message.oneofs().any(|oneof| {
-            rule::is_oneof_required(&oneof) && !oneof.fields().any(|field| is_set(&field))
-        })
+        || message
+            .oneofs()
+            .any(|oneof| is_oneof_required(&oneof) && !oneof.fields().any(|field| is_set(&field)))
 }
 
 /// The same members, each of which null takes away (RFC 7396).

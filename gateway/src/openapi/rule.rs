@@ -1,9 +1,8 @@
 //! What the contracts demand of a field: `google.api.field_behavior` and
 //! `buf.validate`, read once.
 
-use prost_reflect::{
-    DynamicMessage, FieldDescriptor, Kind, OneofDescriptor, ReflectMessage as _, Value as Reflected,
-};
+use chassis::validation::options::{self, boolean, message, number, text, unsigned};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value as Reflected};
 use serde_json::Value;
 
 use super::pattern::Patterns;
@@ -75,34 +74,10 @@ const FORMATS: [(&str, &str); 7] = [
     ("ipv4", "ipv4"),
     ("ipv6", "ipv6"),
 ];
-/// The rule sets of `buf.validate.FieldRules` for one value.
-const TYPES: [&str; 18] = [
-    "float",
-    "double",
-    "int32",
-    "int64",
-    "uint32",
-    "uint64",
-    "sint32",
-    "sint64",
-    "fixed32",
-    "fixed64",
-    "sfixed32",
-    "sfixed64",
-    "bool",
-    "string",
-    "bytes",
-    "enum",
-    "duration",
-    "timestamp",
-];
 /// `google.api.FieldBehavior`.
 const REQUIRED: i32 = 2;
 const OUTPUT_ONLY: i32 = 3;
 const INPUT_ONLY: i32 = 4;
-/// `buf.validate.Ignore`.
-const IGNORE_IF_ZERO_VALUE: i32 = 1;
-const IGNORE_ALWAYS: i32 = 3;
 
 // === impl Rules ===
 
@@ -111,9 +86,9 @@ impl Rules {
     pub(super) fn of(field: &FieldDescriptor) -> Self {
         let mut rules = Self::default();
         let pool = field.parent_pool();
-        let options = field.options();
         if let Some(extension) = pool.get_extension_by_name("google.api.field_behavior") {
-            let value = options.get_extension(&extension);
+            let declared = field.options();
+            let value = declared.get_extension(&extension);
             for behavior in value.as_list().unwrap_or_default() {
                 match behavior.as_enum_number() {
                     Some(REQUIRED) => rules.required = true,
@@ -123,12 +98,11 @@ impl Rules {
                 }
             }
         }
-        if let Some(extension) = pool.get_extension_by_name("buf.validate.field")
-            && options.has_extension(&extension)
-            && let Some(demanded) = options.get_extension(&extension).as_message()
-        {
-            rules.read(demanded);
-            if boolean(demanded, "required") && number(demanded, "ignore") != Some(IGNORE_ALWAYS) {
+        if let Some(demanded) = options::of_field(field) {
+            rules.read(&demanded);
+            if boolean(&demanded, "required")
+                && number(&demanded, "ignore") != Some(options::IGNORE_ALWAYS)
+            {
                 rules.refuse_zero(field);
             }
         }
@@ -160,8 +134,8 @@ impl Rules {
 
     fn read(&mut self, demanded: &DynamicMessage) {
         match number(demanded, "ignore") {
-            Some(IGNORE_ALWAYS) => return,
-            Some(IGNORE_IF_ZERO_VALUE) => self.zero_is_absent = true,
+            Some(options::IGNORE_ALWAYS) => return,
+            Some(options::IGNORE_IF_ZERO_VALUE) => self.zero_is_absent = true,
             _ => {}
         }
         self.required |= boolean(demanded, "required");
@@ -217,14 +191,13 @@ impl Rules {
 
 impl Checks {
     fn of(demanded: &DynamicMessage) -> Self {
-        let set = TYPES.iter().find_map(|name| Some((*name, message(demanded, name)?)));
-        let Some((kind, set)) = set else { return Self::default() };
+        let Some((kind, set)) = options::typed(demanded) else { return Self::default() };
         let exactly = unsigned(&set, "len");
-        let bound = |name: &str| read(&set, name).as_ref().and_then(Bound::of);
+        let bound = |name: &str| options::value(&set, name).as_ref().and_then(Bound::of);
         // A character has four bytes at most.
         let min_bytes = unsigned(&set, "min_bytes").or(unsigned(&set, "len_bytes"));
         let mut any_of = list(&set, "in");
-        any_of.extend(read(&set, "const").as_ref().and_then(json));
+        any_of.extend(options::value(&set, "const").as_ref().and_then(json));
         Self {
             min: exactly.or(unsigned(&set, "min_len")).or(min_bytes.map(|bytes| bytes.div_ceil(4))),
             max: exactly.or(unsigned(&set, "max_len")),
@@ -299,11 +272,7 @@ impl Bound {
             Reflected::U64(number) => Self::Whole((*number).into()),
             Reflected::F32(number) => Self::Real((*number).into()),
             Reflected::F64(number) => Self::Real(*number),
-            Reflected::Message(time) => {
-                let seconds = time.get_field_by_name("seconds")?.as_i64()?;
-                let nanos = time.get_field_by_name("nanos")?.as_i32()?;
-                Self::Whole(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
-            }
+            Reflected::Message(time) => Self::Whole(options::nanos(time)?),
             _ => return None,
         })
     }
@@ -348,50 +317,10 @@ impl Bound {
     }
 }
 
-/// Whether one member of a oneof must be set.
-pub(super) fn is_oneof_required(oneof: &OneofDescriptor) -> bool {
-    let pool = oneof.parent_file().parent_pool().clone();
-    let Some(extension) = pool.get_extension_by_name("buf.validate.oneof") else { return false };
-    let options = oneof.options();
-    options.has_extension(&extension)
-        && options
-            .get_extension(&extension)
-            .as_message()
-            .is_some_and(|demanded| boolean(demanded, "required"))
-}
-
 // === reading options ===
 
-fn read(set: &DynamicMessage, name: &str) -> Option<Reflected> {
-    let field = set.descriptor().get_field_by_name(name)?;
-    set.has_field(&field).then(|| set.get_field(&field).into_owned())
-}
-
-fn message(set: &DynamicMessage, name: &str) -> Option<DynamicMessage> {
-    match read(set, name)? {
-        Reflected::Message(found) => Some(found),
-        _ => None,
-    }
-}
-
-fn boolean(set: &DynamicMessage, name: &str) -> bool {
-    read(set, name).and_then(|value| value.as_bool()).unwrap_or_default()
-}
-
-fn number(set: &DynamicMessage, name: &str) -> Option<i32> {
-    read(set, name)?.as_enum_number()
-}
-
-fn unsigned(set: &DynamicMessage, name: &str) -> Option<u64> {
-    read(set, name)?.as_u64()
-}
-
-fn text(set: &DynamicMessage, name: &str) -> Option<String> {
-    read(set, name)?.as_str().map(str::to_owned)
-}
-
 fn list(set: &DynamicMessage, name: &str) -> Vec<Value> {
-    match read(set, name) {
+    match options::value(set, name) {
         Some(Reflected::List(values)) => values.iter().filter_map(json).collect(),
         _ => Vec::new(),
     }

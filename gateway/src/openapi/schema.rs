@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use chassis::validation::options::is_oneof_required;
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor,
 };
@@ -351,7 +352,7 @@ fn exclusive(oneof: &OneofDescriptor, excluded: &mut Vec<Value>) -> String {
             excluded.push(json!({"required": [first.json_name(), second.json_name()]}));
         }
     }
-    if rule::is_oneof_required(oneof) {
+    if is_oneof_required(oneof) {
         let any: Vec<Value> =
             fields.iter().map(|field| json!({"required": [field.json_name()]})).collect();
         excluded.push(json!({"not": {"anyOf": any}}));

@@ -242,15 +242,15 @@ impl Reader<'_> {
             let alone = |value: &Value| {
                 C::deserialize(Value::Object(Map::from_iter([(key.clone(), value.clone())])))
             };
-            let Err(error) = alone(value) else { continue };
+            let Err(as_it_is) = alone(value) else { continue };
             let read = scalars(value);
             match alone(&read) {
                 Ok(_) => *value = read,
-                // What is a table is wrong in what could not be read of it.
-                Err(error) if value.is_object() => {
+                Err(as_read) => {
+                    // What is a table is wrong in what could not be read of it.
+                    let error = if value.is_object() { as_read } else { as_it_is };
                     self.problems.push(format!("`{name}.{key}`: {error}"));
                 }
-                Err(_) => self.problems.push(format!("`{name}.{key}`: {error}")),
             }
         }
         if self.problems.len() > before {

@@ -8,6 +8,7 @@
 
 mod checks;
 mod compile;
+pub mod options;
 mod wire;
 
 use std::collections::HashMap;

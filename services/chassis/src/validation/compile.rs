@@ -1,14 +1,14 @@
 //! From `buf.validate` options to tables.
 
 use prost_reflect::{
-    Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage as _,
-    Value as Reflected,
+    Cardinality, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value as Reflected,
 };
 use regex::Regex;
 
 use super::{
     Elements, FieldRules, Ignore, MessageRules, Rules, Shape, WireKind,
     checks::{Checks, Enumeration, Format, Lengths, Range, Text, Unit},
+    options,
 };
 
 /// The option fields of one rule set that were read, and a place for problems.
@@ -33,7 +33,7 @@ impl Rules {
         let compiled: Vec<FieldRules> = fields.iter().map(|field| self.field(field)).collect();
         let oneofs = message
             .oneofs()
-            .filter(|oneof| !oneof.is_synthetic() && oneof_required(oneof))
+            .filter(|oneof| !oneof.is_synthetic() && options::is_oneof_required(oneof))
             .map(|oneof| {
                 let members = oneof
                     .fields()
@@ -54,7 +54,7 @@ impl Rules {
 
     fn field(&mut self, field: &FieldDescriptor) -> FieldRules {
         let place = field.full_name().to_owned();
-        let options = rules_of(field);
+        let demanded = options::of_field(field);
         let kind = field.kind();
         let shape = match (field.is_map(), field.is_list(), field.supports_presence()) {
             (true, _, _) => Shape::Map,
@@ -84,12 +84,12 @@ impl Rules {
         } else if let Kind::Message(inner) = &kind {
             compiled.message = Some(self.compile(inner));
         }
-        let Some(options) = options else { return compiled };
-        let mut set = Set { message: &options, place, read: Vec::new() };
+        let Some(demanded) = demanded else { return compiled };
+        let mut set = Set { message: &demanded, place, read: Vec::new() };
         compiled.required |= set.boolean("required");
         compiled.ignore = match set.number("ignore") {
-            Some(1) => Ignore::IfZero,
-            Some(3) => Ignore::Always,
+            Some(options::IGNORE_IF_ZERO_VALUE) => Ignore::IfZero,
+            Some(options::IGNORE_ALWAYS) => Ignore::Always,
             _ => Ignore::Never,
         };
         self.typed(&mut set, field, &kind, &mut compiled);
@@ -142,8 +142,8 @@ impl Rules {
     }
 
     /// The checks of an element's own `FieldRules`.
-    fn value_checks(&mut self, options: &DynamicMessage, kind: &Kind, place: &str) -> Checks {
-        let mut set = Set { message: options, place: place.to_owned(), read: Vec::new() };
+    fn value_checks(&mut self, demanded: &DynamicMessage, kind: &Kind, place: &str) -> Checks {
+        let mut set = Set { message: demanded, place: place.to_owned(), read: Vec::new() };
         let checks = self.checks(&mut set, kind);
         set.finish(&mut self.problems);
         checks
@@ -238,28 +238,32 @@ impl Rules {
 impl Set<'_> {
     fn value(&mut self, name: &'static str) -> Option<Reflected> {
         self.read.push(name);
-        let field = self.message.descriptor().get_field_by_name(name)?;
-        self.message.has_field(&field).then(|| self.message.get_field(&field).into_owned())
+        options::value(self.message, name)
     }
 
     fn message(&mut self, name: &'static str) -> Option<DynamicMessage> {
-        self.value(name).and_then(|value| value.as_message().cloned())
+        self.read.push(name);
+        options::message(self.message, name)
     }
 
     fn boolean(&mut self, name: &'static str) -> bool {
-        self.value(name).and_then(|value| value.as_bool()).unwrap_or_default()
+        self.read.push(name);
+        options::boolean(self.message, name)
     }
 
     fn number(&mut self, name: &'static str) -> Option<i32> {
-        self.value(name).and_then(|value| value.as_enum_number())
+        self.read.push(name);
+        options::number(self.message, name)
     }
 
     fn unsigned(&mut self, name: &'static str) -> Option<u64> {
-        self.value(name).as_ref().and_then(unsigned)
+        self.read.push(name);
+        options::unsigned(self.message, name)
     }
 
     fn string(&mut self, name: &'static str) -> Option<String> {
-        self.value(name).and_then(|value| value.as_str().map(str::to_owned))
+        self.read.push(name);
+        options::text(self.message, name)
     }
 
     fn list<T>(&mut self, name: &'static str, read: impl Fn(&Reflected) -> Option<T>) -> Vec<T> {
@@ -270,27 +274,9 @@ impl Set<'_> {
 
     /// The member of the `type` oneof that is set: its name and rules.
     fn typed_rules(&mut self) -> Option<(&'static str, DynamicMessage)> {
-        const TYPES: [&str; 18] = [
-            "float",
-            "double",
-            "int32",
-            "int64",
-            "uint32",
-            "uint64",
-            "sint32",
-            "sint64",
-            "fixed32",
-            "fixed64",
-            "sfixed32",
-            "sfixed64",
-            "bool",
-            "string",
-            "bytes",
-            "enum",
-            "duration",
-            "timestamp",
-        ];
-        TYPES.iter().find_map(|name| self.message(name).map(|rules| (*name, rules)))
+        let (name, rules) = options::typed(self.message)?;
+        self.read.push(name);
+        Some((name, rules))
     }
 
     fn range<T>(&mut self, read: impl Fn(&Reflected) -> Option<T> + Copy) -> Range<T> {
@@ -391,32 +377,7 @@ fn text(value: &Reflected) -> Option<String> {
 }
 
 fn nanos(value: &Reflected) -> Option<i128> {
-    let message = value.as_message()?;
-    let seconds = message.get_field_by_name("seconds")?.as_i64()?;
-    let nanos = message.get_field_by_name("nanos")?.as_i32()?;
-    Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
-}
-
-fn rules_of(field: &FieldDescriptor) -> Option<DynamicMessage> {
-    let pool = field.parent_file().parent_pool().clone();
-    let extension = pool.get_extension_by_name("buf.validate.field")?;
-    let options = field.options();
-    if !options.has_extension(&extension) {
-        return None;
-    }
-    options.get_extension(&extension).as_message().cloned()
-}
-
-fn oneof_required(oneof: &prost_reflect::OneofDescriptor) -> bool {
-    let pool = oneof.parent_file().parent_pool().clone();
-    let Some(extension) = pool.get_extension_by_name("buf.validate.oneof") else { return false };
-    let options = oneof.options();
-    options.has_extension(&extension)
-        && options
-            .get_extension(&extension)
-            .as_message()
-            .and_then(|rules| rules.get_field_by_name("required").and_then(|value| value.as_bool()))
-            .unwrap_or_default()
+    options::nanos(value.as_message()?)
 }
 
 fn uses_cel(message: &MessageDescriptor) -> bool {
