@@ -94,6 +94,27 @@ impl<'w> Reader<'w> {
     }
 
     fn long_varint(&mut self) -> Option<u64> {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let word = match self.rest.first_chunk::<8>() {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            // The blanks behind it end a varint, which is then longer than what there is.
+            None => crate::json::short(self.rest),
+        };
+        let last = !word & HIGH;
+        if last == 0 {
+            return self.longest_varint();
+        }
+        let (_, rest) = self.rest.split_at_checked(index(last.trailing_zeros() >> 3) + 1)?;
+        self.rest = rest;
+        // Seven bits of each byte up to the last, put together in pairs.
+        let septets = word & (last ^ (last - 1)) & !HIGH;
+        let pairs = septets & 0x007f_007f_007f_007f | (septets & 0x7f00_7f00_7f00_7f00) >> 1;
+        let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+        Some(fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4)
+    }
+
+    #[inline(never)]
+    fn longest_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in 0..10 {
             let (&byte, rest) = self.rest.split_first()?;
@@ -110,9 +131,13 @@ impl<'w> Reader<'w> {
     /// The next field's number and wire type.
     #[inline]
     pub(crate) fn tag(&mut self) -> Option<(u32, u8)> {
-        let tag = u32::try_from(self.varint()?).ok()?;
-        let number = tag >> 3;
-        (number != 0).then_some((number, low8(u64::from(tag)) & 7))
+        number_and_type(self.whole_tag()?)
+    }
+
+    /// The next field's tag, of which nothing is known yet.
+    #[inline]
+    pub(crate) fn whole_tag(&mut self) -> Option<u32> {
+        u32::try_from(self.varint()?).ok()
     }
 
     #[inline]
@@ -187,6 +212,13 @@ impl<'w> Reader<'w> {
             _ => return None,
         }))
     }
+}
+
+/// The field's number and the wire type that a tag is made of; there is no field 0.
+#[inline]
+pub(crate) fn number_and_type(tag: u32) -> Option<(u32, u8)> {
+    let number = tag >> 3;
+    (number != 0).then_some((number, low8(u64::from(tag)) & 7))
 }
 
 /// A tag as it is written: up to five bytes, copied as eight.
@@ -294,19 +326,26 @@ impl<'o> Writer<'o> {
         self.buffer.get(from..self.at).unwrap_or_default()
     }
 
+    /// `length` writable bytes at the cursor, which stays; `None` if the buffer must [grow](Self::grow) first.
+    #[inline]
+    pub(crate) fn spare(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.buffer.get_mut(self.at..self.at + length)
+    }
+
     /// `length` writable bytes at the cursor, which stays.
     #[inline]
     pub(crate) fn room(&mut self, length: usize) -> Result<&mut [u8], Full> {
-        let end = self.at + length;
-        if end > self.buffer.len() {
-            self.grow(end)?;
+        if self.spare(length).is_none() {
+            self.grow(length)?;
         }
-        self.buffer.get_mut(self.at..end).ok_or(Full)
+        self.spare(length).ok_or(Full)
     }
 
+    /// Makes room for `length` bytes at the cursor.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self, needed: usize) -> Result<(), Full> {
+    pub(crate) fn grow(&mut self, length: usize) -> Result<(), Full> {
+        let needed = self.at + length;
         if self.at > self.limit || needed > self.limit.saturating_add(64) {
             return Err(Full);
         }
@@ -323,11 +362,7 @@ impl<'o> Writer<'o> {
 
     #[inline]
     pub(crate) fn byte(&mut self, byte: u8) -> Result<(), Full> {
-        if let [first, ..] = self.room(1)? {
-            *first = byte;
-        }
-        self.at += 1;
-        Ok(())
+        self.padded(&[byte], 1)
     }
 
     /// Writes `N` bytes, of which `length` count.
@@ -337,10 +372,18 @@ impl<'o> Writer<'o> {
         bytes: &[u8; N],
         length: usize,
     ) -> Result<(), Full> {
-        if let Some(room) = self.room(N)?.first_chunk_mut() {
-            *room = *bytes;
+        match self.spare(N).and_then(<[u8]>::first_chunk_mut) {
+            Some(room) => *room = *bytes,
+            None => self.padded_anew(bytes)?,
         }
         self.at += length;
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn padded_anew(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.room(bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 
@@ -496,6 +539,25 @@ mod tests {
             assert!(reader.is_empty());
             assert_eq!(varint_length(usize::try_from(value).unwrap()), out.len());
         }
+    }
+
+    #[test]
+    fn a_varint_is_read_up_to_its_end_and_not_where_it_is_cut_off() {
+        for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit]).chain([u64::MAX]) {
+            let mut bytes = [0; 10];
+            let length = encode_varint(value, &mut bytes);
+            for behind in 0..12 {
+                let text = [&bytes[..length], &vec![0x81; behind]].concat();
+                let mut reader = Reader::new(&text);
+                assert_eq!(reader.varint(), Some(value), "{behind} behind");
+                assert_eq!(reader.rest.len(), behind);
+            }
+            for cut in 0..length {
+                assert_eq!(Reader::new(&bytes[..cut]).varint(), None, "{value} cut at {cut}");
+            }
+        }
+        // More bytes than it needs, as some write what they fill in later.
+        assert_eq!(Reader::new(&[0x81, 0x80, 0x80, 0x80, 0x00, 7]).varint(), Some(1));
     }
 
     #[test]

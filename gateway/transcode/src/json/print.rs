@@ -12,7 +12,7 @@ use crate::{
     message_set,
     options::PrintOptions,
     schema::{Cardinality, EntryTable, Field, Key, Kind, MessageTable, NONE, Scalar, Tables},
-    wire::{Full, LEN, Reader, START_GROUP, Writer, index},
+    wire::{Full, LEN, Reader, START_GROUP, Writer, index, low8, number_and_type},
 };
 
 pub(super) type Step = Result<(), WireError>;
@@ -182,6 +182,17 @@ impl<'s, 'o> Printer<'s, 'o> {
         word.is_some_and(|word| std::mem::replace(word, *word | mask) & mask != 0)
     }
 
+    /// Marks a field and its oneof; whether one of them was marked before.
+    #[inline]
+    pub(super) fn mark_field(&mut self, seen: &mut Seen, slot: u32, field: &Field) -> bool {
+        if field.seen != 0 {
+            let before = seen.first;
+            seen.first |= field.seen;
+            return before & field.seen != 0;
+        }
+        self.mark(seen, slot) || field.oneof != NONE && self.mark(seen, field.oneof)
+    }
+
     #[inline]
     pub(super) fn name(&mut self, field: &Field) -> Result<(), Full> {
         let key = if self.options.use_proto_names { &field.proto_key } else { &field.json_key };
@@ -190,50 +201,42 @@ impl<'s, 'o> Printer<'s, 'o> {
 
     #[inline]
     pub(super) fn key(&mut self, key: &Key) -> Result<(), Full> {
-        match key.length {
-            0..=16 => match key.head.first_chunk::<16>() {
-                Some(head) => self.out.padded(head, key.length),
-                None => Ok(()),
-            },
-            17..=32 => self.out.padded(&key.head, key.length),
-            _ => self.out.bytes(&key.full),
+        if key.length <= key.head.len() {
+            return self.out.padded(&key.head, key.length);
         }
+        self.out.bytes(&key.full)
     }
 
     fn streamed(&mut self, table: &'s MessageTable, wire: &[u8]) -> Step {
         let mut reader = Reader::new(wire);
         let mut seen = self.begin(table);
         let mut open = Open { slot: NONE, name: 0, content: 0, keys: 0, count: 0 };
-        let mut next_default = 0;
+        // Where there are none to write, no slot is as high as this.
+        let mut next_default = if self.options.emit_defaults { 0 } else { NONE };
         while !reader.is_empty() {
-            let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-            let Some(slot) = table.slot_by_number(number) else {
+            let tag = reader.whole_tag().ok_or_else(broken)?;
+            let Some(slot) = table.slot_by_tag(tag) else {
+                let (number, wire_type) = number_and_type(tag).ok_or_else(broken)?;
                 reader.skip(number, wire_type).ok_or_else(broken)?;
                 continue;
             };
             let field = table.field(slot);
-            if !accepts(field, wire_type) {
-                reader.skip(number, wire_type).ok_or_else(broken)?;
-                continue;
-            }
             if slot != open.slot {
                 if open.slot != NONE {
                     self.close(table, open)?;
                     open.slot = NONE;
                 }
-                if self.mark(&mut seen, slot)
-                    || field.oneof != NONE && self.mark(&mut seen, field.oneof)
-                {
+                if self.mark_field(&mut seen, slot, field) {
                     return Err(self.again());
                 }
-                if self.options.emit_defaults && slot >= next_default {
+                if slot >= next_default {
                     self.defaults(table, next_default..slot, &mut seen)?;
                     next_default = slot + 1;
                 }
                 let name = self.out.position();
                 self.name(field)?;
                 if field.cardinality == Cardinality::Singular {
-                    match self.value(field, &mut reader) {
+                    match self.value_here(field, &mut reader) {
                         Ok(Outcome::Written) => {}
                         Ok(Outcome::Default) if field.presence || self.options.emit_defaults => {}
                         Ok(_) => self.out.rewind(name),
@@ -255,7 +258,7 @@ impl<'s, 'o> Printer<'s, 'o> {
                     reader.bytes().ok_or_else(broken).and_then(|bytes| self.entry(entry, bytes))
                 }
                 _ => self
-                    .elements(field, wire_type, &mut reader, &mut open.count)
+                    .elements(field, low8(u64::from(tag)) & 7, &mut reader, &mut open.count)
                     .map_err(|error| self.within_text(error, &format!("[{}]", open.count))),
             };
             if let Err(error) = printed {
@@ -347,8 +350,17 @@ impl<'s, 'o> Printer<'s, 'o> {
     }
 
     /// One value, whose tag is read and fits.
-    #[inline]
     pub(super) fn value(
+        &mut self,
+        field: &'s Field,
+        reader: &mut Reader<'_>,
+    ) -> Result<Outcome, WireError> {
+        self.value_here(field, reader)
+    }
+
+    /// The same for where most values are printed.
+    #[inline(always)]
+    fn value_here(
         &mut self,
         field: &'s Field,
         reader: &mut Reader<'_>,
@@ -493,18 +505,6 @@ impl<'s, 'o> Printer<'s, 'o> {
             Kind::NullValue => Ok(self.out.bytes(b"null")?),
             kind => self.whole(kind, &[]),
         }
-    }
-}
-
-/// Whether a field's value may come with this wire type; another makes it an unknown field.
-#[inline]
-pub(super) fn accepts(field: &Field, wire_type: u8) -> bool {
-    match field.cardinality {
-        Cardinality::Singular => wire_type == field.kind.wire_type(),
-        Cardinality::List { .. } => {
-            wire_type == field.kind.wire_type() || wire_type == LEN && field.kind.packable()
-        }
-        Cardinality::Map(_) => wire_type == LEN,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages whose fields come in parts: looked over first, then printed from an index of their fields.
 
-use super::print::{Open, Outcome, Printer, Step, accepts, body, broken};
+use super::print::{Open, Outcome, Printer, Step, body, broken};
 use crate::{
     error::WireError,
     schema::{Cardinality, Field, MessageTable, NONE},
@@ -23,7 +23,7 @@ impl<'s> Printer<'s, '_> {
             reader.skip(number, wire_type).ok_or_else(broken)?;
             let Some(slot) = table.slot_by_number(number) else { continue };
             let field = table.field(slot);
-            if !accepts(field, wire_type) {
+            if !field.accepts(wire_type) {
                 continue;
             }
             if slot == last {
@@ -31,8 +31,7 @@ impl<'s> Printer<'s, '_> {
                 irregular = !matches!(field.cardinality, Cardinality::List { .. });
                 continue;
             }
-            irregular = self.mark(&mut seen, slot)
-                || field.oneof != NONE && self.mark(&mut seen, field.oneof)
+            irregular = self.mark_field(&mut seen, slot, field)
                 || self.options.emit_defaults && last != NONE && slot < last;
             last = slot;
         }
@@ -49,7 +48,7 @@ impl<'s> Printer<'s, '_> {
             let at = reader;
             reader.skip(number, wire_type).ok_or_else(broken)?;
             if let Some(slot) =
-                table.slot_by_number(number).filter(|slot| accepts(table.field(*slot), wire_type))
+                table.slot_by_number(number).filter(|slot| table.field(*slot).accepts(wire_type))
             {
                 let oneof = table.field(slot).oneof;
                 if oneof != NONE {
@@ -94,7 +93,7 @@ impl<'s> Printer<'s, '_> {
             let (number, wire_type) = reader.tag().ok_or_else(broken)?;
             let at = reader;
             reader.skip(number, wire_type).ok_or_else(broken)?;
-            if table.slot_by_number(number) == Some(slot) && accepts(table.field(slot), wire_type) {
+            if table.slot_by_number(number) == Some(slot) && table.field(slot).accepts(wire_type) {
                 found.push((slot, wire_type, at));
             }
         }

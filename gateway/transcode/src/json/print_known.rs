@@ -9,8 +9,12 @@ use crate::{
     error::{WireError, WireErrorKind},
     path::Raw,
     schema::{Kind, Scalar},
-    wire::{Reader, low32},
+    wire::{Reader, low32, number_and_type},
 };
+
+/// The tags of a Timestamp's fields and a Duration's, which are varints.
+const SECONDS: u32 = 1 << 3;
+const NANOS: u32 = 2 << 3;
 
 impl Printer<'_, '_> {
     /// A message whose JSON is not an object of its fields.
@@ -315,15 +319,19 @@ fn not_a_path(path: &[u8]) -> WireError {
     )
 }
 
+#[inline]
 fn seconds_and_nanos(wire: &[u8]) -> Result<(i64, i32), WireError> {
     let mut reader = Reader::new(wire);
     let (mut seconds, mut nanos) = (0, 0);
     while !reader.is_empty() {
-        let (number, wire_type) = reader.tag().ok_or_else(broken)?;
-        match (number, reader.raw(number, wire_type).flatten().ok_or_else(broken)?) {
-            (1, Raw::Varint(value)) => seconds = value.cast_signed(),
-            (2, Raw::Varint(value)) => nanos = low32(value).cast_signed(),
-            _ => {}
+        let tag = reader.whole_tag().ok_or_else(broken)?;
+        match tag {
+            SECONDS => seconds = reader.varint().ok_or_else(broken)?.cast_signed(),
+            NANOS => nanos = low32(reader.varint().ok_or_else(broken)?).cast_signed(),
+            _ => {
+                let (number, wire_type) = number_and_type(tag).ok_or_else(broken)?;
+                reader.skip(number, wire_type).ok_or_else(broken)?;
+            }
         }
     }
     Ok((seconds, nanos))

@@ -22,62 +22,48 @@ const TRUE: Short = Short::new(b"true");
 const FALSE: Short = Short::new(b"false");
 
 impl Printer<'_, '_> {
-    /// A string in quotes. It is looked over and copied in one go, up to what needs an escape.
-    #[inline]
+    /// A string in quotes. It is looked over and copied in one go, as long as each of its bytes stands for itself.
     pub(super) fn string(&mut self, text: &[u8]) -> Step {
         let length = text.len();
-        let Some((quote, room)) = self.out.room(length + 16)?.split_first_mut() else {
-            return Ok(());
+        let Some((quote, room)) = self.out.spare(length + 16).and_then(<[u8]>::split_first_mut)
+        else {
+            self.out.grow(length + 16)?;
+            return self.string(text);
         };
         *quote = b'"';
-        let mut high = 0;
-        if let Some(last) = text.last_chunk::<8>() {
-            let (blocks, rest) = text.as_chunks::<32>();
-            let (block_room, _) = room.as_chunks_mut::<32>();
-            for (nth, (from, to)) in blocks.iter().zip(block_room).enumerate() {
-                let (words, _) = from.as_chunks::<8>();
-                let mut found = 0;
-                for word in words {
-                    let word = u64::from_le_bytes(*word);
-                    found |= special(word);
-                    high |= word;
-                }
-                *to = *from;
-                if found != 0 {
-                    return self.escaped(text, nth * 32);
-                }
-            }
-            let done = length - rest.len();
-            let (chunks, _) = rest.as_chunks::<8>();
-            let (chunk_room, _) = room.get_mut(done..).unwrap_or_default().as_chunks_mut::<8>();
-            let mut found = 0;
+        let is_plain = if let Some(last) = text.last_chunk::<16>() {
+            let mut others = [0; 16];
+            let (chunks, _) = text.as_chunks::<16>();
+            let (chunk_room, _) = room.as_chunks_mut::<16>();
             for (from, to) in chunks.iter().zip(chunk_room) {
-                let word = u64::from_le_bytes(*from);
-                found |= special(word);
-                high |= word;
                 *to = *from;
+                note_others(&mut others, from);
             }
-            let word = u64::from_le_bytes(*last);
-            found |= special(word);
-            high |= word;
+            // They overlap what is done.
+            note_others(&mut others, last);
+            if let Some(to) = room.get_mut(length - 16..).and_then(<[u8]>::first_chunk_mut) {
+                *to = *last;
+            }
+            !is_noted(&others)
+        } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>())
+        {
+            if let Some(to) = room.first_chunk_mut() {
+                *to = *first;
+            }
             if let Some(to) = room.get_mut(length - 8..).and_then(<[u8]>::first_chunk_mut) {
                 *to = *last;
             }
-            if found != 0 {
-                // Where the last eight bytes reach before this, nothing was found.
-                return self.escaped(text, done);
-            }
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            special(first) | special(last) | wide(first | last) == 0
         } else {
-            high = short(text);
+            let word = short(text);
             if let Some(to) = room.first_chunk_mut() {
-                *to = high.to_le_bytes();
+                *to = word.to_le_bytes();
             }
-            if special(high) != 0 {
-                return self.escaped(text, 0);
-            }
-        }
-        if wide(high) != 0 && !is_utf8(text) {
-            return Err(not_utf8());
+            special(word) | wide(word) == 0
+        };
+        if !is_plain {
+            return self.uncommon(text);
         }
         if let Some(end) = room.get_mut(length) {
             *end = b'"';
@@ -86,15 +72,25 @@ impl Printer<'_, '_> {
         Ok(())
     }
 
-    /// A string that holds something to escape, of which so many bytes are copied behind a quote.
+    /// A string that holds something to escape, or letters beyond ASCII. Nothing of it is written yet.
     #[inline(never)]
-    fn escaped(&mut self, text: &[u8], done: usize) -> Step {
-        if !is_utf8(text) {
+    fn uncommon(&mut self, text: &[u8]) -> Step {
+        if !text.is_ascii() && !is_utf8(text) {
             return Err(not_utf8());
         }
-        self.out.advance(1 + done);
-        let mut rest = text.get(done..).unwrap_or_default();
+        self.out.byte(b'"')?;
+        let mut rest = text;
         loop {
+            // Far more is copied than escaped.
+            while let Some((chunk, after)) = rest.split_first_chunk::<16>() {
+                let mut escapes = [0; 16];
+                note_escapes(&mut escapes, chunk);
+                if is_noted(&escapes) {
+                    break;
+                }
+                self.out.padded(chunk, 16)?;
+                rest = after;
+            }
             let (word, length) = match rest.first_chunk::<8>() {
                 Some(chunk) => (u64::from_le_bytes(*chunk), 8),
                 None => (short(rest), rest.len()),
@@ -368,6 +364,32 @@ impl Printer<'_, '_> {
 #[cold]
 fn not_utf8() -> WireError {
     WireError::new(WireErrorKind::Broken, "holds text that is not UTF-8".into())
+}
+
+/// Notes in which places there are bytes that do not stand for themselves in a JSON string, or that must be looked at
+/// together with others: control characters, quotes, backslashes and what is beyond ASCII.
+#[inline(always)]
+fn note_others(noted: &mut [u8; 16], bytes: &[u8; 16]) {
+    for (noted, &byte) in noted.iter_mut().zip(bytes) {
+        // What is below the blank wraps around.
+        let is_other = byte.wrapping_sub(b' ') >= 0x60 || byte == b'"' || byte == b'\\';
+        *noted |= u8::from(is_other);
+    }
+}
+
+/// Whether anything was noted.
+#[inline(always)]
+fn is_noted(noted: &[u8; 16]) -> bool {
+    // All of them, since to look at sixteen costs as much as to look at one.
+    noted.iter().fold(false, |any, &noted| any | (noted != 0))
+}
+
+/// Notes in which places there are bytes that a JSON string must escape.
+#[inline(always)]
+fn note_escapes(noted: &mut [u8; 16], bytes: &[u8; 16]) {
+    for (noted, &byte) in noted.iter_mut().zip(bytes) {
+        *noted |= u8::from(byte < b' ' || byte == b'"' || byte == b'\\');
+    }
 }
 
 /// The text of a number that has up to `whole` digits before its point and up to `fraction` behind it, in which a multiple

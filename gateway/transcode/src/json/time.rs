@@ -151,16 +151,17 @@ impl Text {
         if nanos == 0 {
             return;
         }
-        self.push(b'.');
         let length = match nanos {
             _ if nanos.is_multiple_of(1_000_000) => 3,
             _ if nanos.is_multiple_of(1000) => 6,
             _ => 9,
         };
-        let digits = eight_digits(u64::from(nanos / 10));
+        let [a, b, c, d, e, f, g, h] = eight_digits(u64::from(nanos / 10));
         let last = b'0' + crate::wire::low8(u64::from(nanos % 10));
-        for digit in digits.into_iter().chain([last]).take(length) {
-            self.push(digit);
+        let room = self.bytes.get_mut(self.length..).and_then(<[u8]>::first_chunk_mut);
+        if let Some(room) = room {
+            *room = [b'.', a, b, c, d, e, f, g, h, last];
+            self.length += 1 + length;
         }
     }
 

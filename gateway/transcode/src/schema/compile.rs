@@ -233,6 +233,7 @@ impl Compiler {
             cardinality,
             message: message.and_then(|name| self.tables.find(name)).unwrap_or(NONE),
             oneof,
+            seen: 0,
             presence: field.presence,
             json_name: field.json_name.as_str().into(),
             proto_name: field.proto_name.as_str().into(),

@@ -3,7 +3,7 @@
 use super::names::Names;
 use crate::{
     text,
-    wire::{Tag, index},
+    wire::{LEN, Tag, index, number_and_type},
 };
 
 /// No slot, no oneof, no child.
@@ -83,6 +83,8 @@ pub(crate) struct Field {
     pub(crate) message: u32,
     /// The bit of its oneof among the message's seen bits, or [`NONE`].
     pub(crate) oneof: u32,
+    /// Its own seen bit and that of its oneof, in messages that have at most 64; else nothing.
+    pub(crate) seen: u64,
     /// Whether being set to the default differs from not being set.
     pub(crate) presence: bool,
     pub(crate) json_name: Box<str>,
@@ -117,6 +119,8 @@ pub(crate) struct MessageTable {
     pub(crate) fields: Box<[Field]>,
     /// Slots by number, for small numbers.
     dense: Box<[u16]>,
+    /// Slots by tag, for small numbers; see [`slot_by_tag`](Self::slot_by_tag).
+    tagged: Box<[u16]>,
     /// Fields and oneofs: how many seen bits a parse needs.
     pub(crate) seen_bits: u32,
     /// Its extensions travel as the items of a message set.
@@ -149,6 +153,8 @@ pub(crate) struct EnumTable {
 }
 
 const EMPTY: u16 = u16::MAX;
+/// How many tags a message's table of them has at most: those of fields below 64.
+const TAGS: usize = 64 * 8;
 
 impl Tables {
     #[inline]
@@ -223,6 +229,18 @@ impl Field {
         (self.message != NONE).then_some(self.message)
     }
 
+    /// Whether its value may come with this wire type; another makes it an unknown field.
+    #[inline]
+    pub(crate) fn accepts(&self, wire_type: u8) -> bool {
+        match self.cardinality {
+            Cardinality::Singular => wire_type == self.kind.wire_type(),
+            Cardinality::List { .. } => {
+                wire_type == self.kind.wire_type() || wire_type == LEN && self.kind.packable()
+            }
+            Cardinality::Map(_) => wire_type == LEN,
+        }
+    }
+
     pub(crate) fn is_singular(&self) -> bool {
         self.cardinality == Cardinality::Singular
     }
@@ -262,15 +280,26 @@ impl Key {
 }
 
 impl MessageTable {
-    pub(crate) fn new(full_name: &str, kind: Kind, fields: Vec<Field>, oneofs: u32) -> Self {
+    pub(crate) fn new(full_name: &str, kind: Kind, mut fields: Vec<Field>, oneofs: u32) -> Self {
         let slots = u32::try_from(fields.len()).unwrap_or(NONE);
         let reach = 64.max(fields.len() * 4);
         let highest = fields.iter().map(|field| index(field.number)).filter(|&n| n < reach).max();
         let mut dense = vec![EMPTY; highest.map_or(0, |n| n + 1)];
         let mut hashed = vec![EMPTY; (fields.len() * 4).next_power_of_two()];
-        for (slot, field) in (0_u16..).zip(&fields) {
+        let mut tagged = vec![EMPTY; (dense.len() * 8).min(TAGS)];
+        for (slot, field) in (0_u16..).zip(&mut fields) {
+            if slots + oneofs <= u64::BITS {
+                let oneof = 1_u64.checked_shl(field.oneof).unwrap_or(0);
+                field.seen = 1 << slot | oneof;
+            }
             if let Some(at) = dense.get_mut(index(field.number)) {
                 *at = slot;
+            }
+            for wire_type in (0..8).filter(|wire_type| field.accepts(*wire_type)) {
+                let tag = index(field.number).saturating_mul(8) + usize::from(wire_type);
+                if let Some(at) = tagged.get_mut(tag) {
+                    *at = slot;
+                }
             }
             insert(&mut hashed, &field.json_name, slot);
             if field.proto_name != field.json_name {
@@ -282,6 +311,7 @@ impl MessageTable {
             kind,
             fields: fields.into(),
             dense: dense.into(),
+            tagged: tagged.into(),
             seen_bits: slots + oneofs,
             message_set: false,
             hashed: hashed.into(),
@@ -300,6 +330,22 @@ impl MessageTable {
             Some(&slot) => Some(u32::from(slot)),
             None => self.sparse_slot(number),
         }
+    }
+
+    /// The slot of the field that a tag begins a value of.
+    #[inline]
+    pub(crate) fn slot_by_tag(&self, tag: u32) -> Option<u32> {
+        match self.tagged.get(index(tag)) {
+            Some(&EMPTY) => None,
+            Some(&slot) => Some(u32::from(slot)),
+            None => self.slot_by_long_tag(tag),
+        }
+    }
+
+    #[inline(never)]
+    fn slot_by_long_tag(&self, tag: u32) -> Option<u32> {
+        let (number, wire_type) = number_and_type(tag)?;
+        self.slot_by_number(number).filter(|slot| self.field(*slot).accepts(wire_type))
     }
 
     fn sparse_slot(&self, number: u32) -> Option<u32> {
