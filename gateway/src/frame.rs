@@ -27,7 +27,7 @@ pub(crate) const HEAD_BYTES: usize = 5;
 pub(crate) const COMPRESSED: u8 = 0x01;
 /// The most that is set aside for a message before its bytes arrive: who only
 /// says that it will be long gets no more.
-const RESERVE_BYTES_MAX: usize = 64 << 10;
+pub(crate) const RESERVE_BYTES_MAX: usize = 64 << 10;
 
 /// A message with its flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl Watch {
 // === reading ===
 
 /// Flags and length of a frame, if its head is there.
-fn read_head(data: &[u8]) -> Option<(u8, usize)> {
+pub(crate) fn read_head(data: &[u8]) -> Option<(u8, usize)> {
     let (flags, length) = data.first_chunk::<HEAD_BYTES>()?.split_first()?;
     let length = u32::from_be_bytes(<[u8; 4]>::try_from(length).ok()?);
     Some((*flags, usize::try_from(length).ok()?))

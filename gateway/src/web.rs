@@ -117,7 +117,13 @@ impl Web {
                 };
                 let called = self.caller.call(serving, method, request, input).await;
                 let ending = Ending::Web { is_text: form.writes_text };
-                self.caller.reply(serving, method, called, form.codec, ending)
+                let response = self.caller.reply(serving, method, called, form.codec, ending);
+                if method.is_server_streaming() {
+                    response
+                } else {
+                    let (parts, body) = response.into_parts();
+                    Response::from_parts(parts, frame::reply::gathered(body).await)
+                }
             }
         };
         let headers = response.headers_mut();

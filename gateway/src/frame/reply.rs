@@ -7,10 +7,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chassis::Fault;
+use futures_util::{StreamExt as _, stream};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame as Piece};
+use http_body_util::{BodyExt as _, BodyStream, Full, StreamBody};
 use tonic::{Status, body::Body};
 use transcode::Schema;
 
@@ -20,6 +22,9 @@ use super::{
     request::Mishap,
 };
 use crate::{connect, metadata, web};
+
+/// The longest answer that is gathered before it goes out.
+const GATHERED_BYTES_MAX: usize = 16 << 10;
 
 /// The messages of an answer.
 pub(crate) enum Messages {
@@ -57,6 +62,28 @@ enum Next {
 /// while it lasts.
 pub(crate) fn body(messages: Messages, ending: Ending, mishap: Option<Mishap>) -> Body {
     Body::new(Reply { messages, ending, mishap, is_over: false })
+}
+
+/// The body of a unary answer in one piece, so that it goes out with its length and at once: nobody can use the message
+/// before the trailers. One with more than [`GATHERED_BYTES_MAX`] passes as it arrives.
+pub(crate) async fn gathered(mut body: Body) -> Body {
+    let mut whole = BytesMut::new();
+    loop {
+        let piece = match body.frame().await {
+            None => return Body::new(Full::new(whole.freeze())),
+            Some(piece) => piece,
+        };
+        match piece.as_ref().ok().and_then(Piece::data_ref) {
+            Some(data) if whole.len() + data.len() <= GATHERED_BYTES_MAX => {
+                whole.extend_from_slice(data);
+            }
+            _ => {
+                let begun = (!whole.is_empty()).then(|| Ok(Piece::data(whole.freeze())));
+                let pieces = stream::iter(begun.into_iter().chain([piece]));
+                return Body::new(StreamBody::new(pieces.chain(BodyStream::new(body))));
+            }
+        }
+    }
 }
 
 // === impl Messages ===

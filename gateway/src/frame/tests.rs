@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::Frame as Piece;
+use http_body::{Body as _, Frame as Piece};
 use http_body_util::{BodyExt as _, StreamBody};
 use tonic::{Code, Status, body::Body};
 
 use super::{
     answer::{self, Answer, Part},
     recode::{self, Bounds, Codec, Reader},
+    reply,
     request::{self, Mishap},
     *,
 };
@@ -242,4 +243,28 @@ async fn a_piece_full_of_bombs_goes_off_one_by_one() {
         count += bytes / 100_000;
     }
     assert_eq!(count, 200);
+}
+
+#[tokio::test]
+async fn a_unary_answer_has_its_length_unless_it_is_long() {
+    let gathered = reply::gathered(data(&[b"one", b"", b"two"])).await;
+    assert_eq!(gathered.size_hint().exact(), Some(6));
+    assert_eq!(gathered.collect().await.unwrap().to_bytes(), "onetwo");
+
+    let long = vec![7; 20 << 10];
+    for pieces in [&[b"one", &long[..], b"two"][..], &[&long], &[&long[..10_000], &long[10_000..]]]
+    {
+        let passed = reply::gathered(data(pieces)).await;
+        assert_eq!(passed.size_hint().exact(), None);
+        assert_eq!(passed.collect().await.unwrap().to_bytes(), pieces.concat());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_not_a_whole_one() {
+    let broken = || Err(Status::unavailable("the service left"));
+    for pieces in [vec![broken()], vec![Ok(Piece::data(Bytes::from_static(b"one"))), broken()]] {
+        let error = reply::gathered(body(pieces)).await.collect().await.unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable);
+    }
 }

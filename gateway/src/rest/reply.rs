@@ -18,7 +18,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    frame::{self, HEAD_BYTES},
+    frame::{self, HEAD_BYTES, RESERVE_BYTES_MAX},
     http_body::answer_whole,
 };
 
@@ -220,6 +220,9 @@ async fn whole(mut body: Body, limit: usize) -> Result<(Bytes, HeaderMap), Fault
             continue;
         }
         if more.is_empty() {
+            // Its head says how long it will be.
+            let length = frame::read_head(&first).map_or(0, |(_, length)| length);
+            more.reserve(HEAD_BYTES.saturating_add(length).min(RESERVE_BYTES_MAX));
             more.extend_from_slice(&first);
         }
         more.extend_from_slice(&data);

@@ -48,6 +48,8 @@ async fn an_answer_is_its_frames_and_then_its_trailers() {
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.header("content-type"), "application/grpc-web+proto");
         assert!(reply.trailers.is_empty());
+        // It went out in one piece.
+        assert_eq!(reply.header("content-length"), reply.body.len().to_string());
         let all = frames(&reply.body);
         assert_eq!(all.len(), 2);
         let title = book(&all[0].1)["title"].as_str().unwrap().to_owned();
