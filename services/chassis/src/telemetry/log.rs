@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
@@ -19,6 +20,9 @@ use tracing_subscriber::{
 };
 
 use crate::call;
+
+/// Room for a line, without growing for the usual one.
+const LINE_BYTES: usize = 512;
 
 /// For people: the usual line, with the trace at its end.
 #[derive(Debug)]
@@ -71,26 +75,33 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut object = Map::new();
+        let metadata = event.metadata();
+        let mut line = Object::with_capacity(LINE_BYTES);
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        line.put("timestamp", time.as_str());
+        line.put("level", metadata.level().as_str());
+        line.put("target", metadata.target());
+        if let Some((trace_id, span_id)) = trace() {
+            line.put("trace_id", trace_id.as_str());
+            line.put("span_id", span_id.as_str());
+        }
+        event.record(&mut Fields { object: &mut line, is_taken: &is_of_the_line });
         // Outer spans first, so that what is nearer wins, and the event wins over all.
+        let mut around = Map::new();
         for span in ctx.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>()
                 && let Ok(Value::Object(fields)) = serde_json::from_str(&fields.fields)
             {
-                object.extend(fields);
+                around.extend(fields);
             }
         }
-        event.record(&mut Fields(&mut object));
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        object.insert("timestamp".to_owned(), Value::String(time));
-        object.insert("level".to_owned(), Value::String(event.metadata().level().to_string()));
-        object.insert("target".to_owned(), Value::String(event.metadata().target().to_owned()));
-        if let Some((trace_id, span_id)) = trace() {
-            object.insert("trace_id".to_owned(), Value::String(trace_id));
-            object.insert("span_id".to_owned(), Value::String(span_id));
+        for (name, value) in &around {
+            if !is_of_the_line(name) && metadata.fields().field(name).is_none() {
+                line.put(name, value);
+            }
         }
-        writeln!(writer, "{}", Value::Object(object))
+        writeln!(writer, "{}", line.finish())
     }
 }
 
@@ -98,9 +109,9 @@ where
 
 impl<'w> FormatFields<'w> for JsonFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut object = Map::new();
-        fields.record(&mut Fields(&mut object));
-        write!(writer, "{}", Value::Object(object))
+        let mut object = Object::with_capacity(0);
+        fields.record(&mut Fields { object: &mut object, is_taken: &|_| false });
+        writer.write_str(&object.finish())
     }
 }
 
@@ -108,37 +119,80 @@ fn trace() -> Option<(String, String)> {
     call::with(|call| call.map(|call| (call.trace.trace_id_text(), call.trace.span_id_text())))
 }
 
-struct Fields<'a>(&'a mut Map<String, Value>);
+/// What every line has, which no field of an event may stand for.
+fn is_of_the_line(name: &str) -> bool {
+    matches!(name, "timestamp" | "level" | "target" | "trace_id" | "span_id")
+}
+
+/// A JSON object that is written member by member.
+struct Object(Vec<u8>);
+
+/// Writes fields into an object, but those whose names are taken.
+struct Fields<'a> {
+    object: &'a mut Object,
+    is_taken: &'a dyn Fn(&str) -> bool,
+}
+
+// === impl Object ===
+
+impl Object {
+    fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        let Self(out) = self;
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        // Neither can fail: a name is text, a value is text or a number.
+        let written = serde_json::to_writer(&mut *out, name);
+        out.push(b':');
+        let written = written.and_then(|()| serde_json::to_writer(&mut *out, value));
+        debug_assert!(written.is_ok(), "{name} is not written");
+    }
+
+    fn finish(self) -> String {
+        let Self(mut out) = self;
+        if out.is_empty() {
+            out.push(b'{');
+        }
+        out.push(b'}');
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+// === impl Fields ===
 
 impl Fields<'_> {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
+    fn put<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
+        if !(self.is_taken)(field.name()) {
+            self.object.put(field.name(), value);
+        }
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
+        self.put(field, &value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
+        self.put(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}").into());
+        self.put(field, format!("{value:?}").as_str());
     }
 }
 
@@ -188,12 +242,22 @@ mod tests {
         let _runtime = runtime.enter();
         let call = Call::begin(Duration::from_secs(1));
         let trace_id = call.trace.trace_id_text();
+        let outer =
+            tracing::info_span!("outer", name = "outer", order = 1, target = "x", depth = 1);
+        let entered = outer.enter();
         let span = tracing::info_span!("task", name = "sweeper");
         span.in_scope(|| {
             call::scope_sync(call, || {
-                tracing::info!(order = 7, text = "a\nb \u{1b}[31m", "order placed")
+                tracing::info!(
+                    order = 7,
+                    text = "a\nb \u{1b}[31m",
+                    level = "mine",
+                    ratio = f64::NAN,
+                    "order placed"
+                )
             });
         });
+        drop(entered);
         tracing::info!("outside of calls");
         trace_id
     }
@@ -215,6 +279,15 @@ mod tests {
         assert_eq!(lines[0]["name"], "sweeper");
         assert_eq!(lines[0]["message"], "order placed");
         assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[0]["target"], module_path!());
+        assert_eq!(lines[0]["depth"], 1);
+        assert_eq!(lines[0]["text"], "a\nb \u{1b}[31m");
+        assert_eq!(lines[0]["ratio"], Value::Null);
+        // A reader takes one of two members of a name, and who knows which.
+        let first = text.lines().next().unwrap();
+        for name in ["timestamp", "level", "target", "trace_id", "name", "order"] {
+            assert_eq!(first.matches(&format!("\"{name}\":")).count(), 1, "{name}: {first}");
+        }
         assert_eq!(lines[1]["trace_id"], Value::Null);
     }
 
