@@ -303,7 +303,8 @@ fn about() -> &'static str {
     "Every operation is also a method of a gRPC service, and can be called by gRPC, gRPC-Web and \
      Connect at `/package.Service/Method`.\n\n\
      64-bit integers are strings, as the JSON mapping of Protocol Buffers has them; \
-     `?int64=number` in the query makes them numbers in the answer. A field that holds the zero of \
+     `?int64=number` in the query makes them numbers in the answer, and \
+     `?$alt=json;enum-encoding=int` enums. A field that holds the zero of \
      its type is left out of an answer. A field that is not known is refused in a request; answers \
      may gain fields.\n\n\
      Wherever a message is JSON it may be `application/x-protobuf` too, in requests by `Content-Type` \

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `Accept`, `Content-Type` | JSON or protobuf; failures also as `application/problem+json` |
 //! | `?alt=json;int64=number` | 64-bit integers as numbers |
+//! | `?$alt=json;enum-encoding=int` | enums as numbers, for Google's clients |
 //! | `Idempotency-Key` | `request_id` of the request |
 //! | `ETag`, `If-Match`, `If-None-Match` | `etag` of the resource: 304, 412 |
 //! | 201, `Location` | what a standard Create method made, and the GET that finds it |

@@ -81,6 +81,25 @@ async fn large_numbers_are_numbers_for_those_who_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn enums_are_numbers_for_the_clients_of_google() {
+    let gallery = Gallery::open().await;
+    gallery.on("CopyPicture", |_, _| Ok(json!({ "style": "STYLE_BAROQUE" })));
+    for (query, expected) in [
+        ("", json!("STYLE_BAROQUE")),
+        ("?$alt=json", json!("STYLE_BAROQUE")),
+        ("?%24alt=json%3Benum-encoding%3Dint", json!(1)),
+    ] {
+        let target = format!("{PICTURE}:copy{query}");
+        let reply =
+            gallery.ask("POST", &target, &[("content-type", "application/json")], "{}").await;
+        assert_eq!(reply.json["style"], expected, "{query} {}", reply.json);
+    }
+    let refused = gallery.get(&format!("{PICTURE}?%24alt=proto"), &[]).await;
+    assert_eq!((refused.status.as_u16(), fields(&refused)), (400, vec!["$alt"]));
+    gallery.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_its_body() {
     let gallery = Gallery::open().await;
     let get = gallery.get(PICTURE, &[]).await;
