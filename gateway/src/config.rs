@@ -6,7 +6,7 @@ use chassis::Error;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::rates;
+use crate::{rates, timing::ServerTiming};
 
 /// Where the edge listens and what it lets through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,12 @@ pub struct Config {
     pub websocket_close_timeout: Duration,
     /// Pings and pongs that it may send in a second.
     pub websocket_control_frames_per_second: u32,
+    /// Who is told by `Server-Timing` where the time of a request went: `never`,
+    /// `staff` (users with roles) or `anyone`.
+    pub server_timing: ServerTiming,
+    /// When services and methods go away, for the `Sunset` header and the document:
+    /// `"shop.v1.Catalog" = "2027-06-30"`, `"shop.v1.Catalog/GetProduct" = "…"`.
+    pub sunsets: BTreeMap<String, String>,
     /// Writes a log line for every request.
     pub access_log: bool,
     /// Addresses and networks (`10.0.0.0/8`) of proxies before the edge, whose
@@ -154,6 +160,8 @@ impl Default for Config {
             websocket_idle_timeout: Duration::from_secs(60),
             websocket_close_timeout: Duration::from_secs(5),
             websocket_control_frames_per_second: 50,
+            server_timing: ServerTiming::Never,
+            sunsets: BTreeMap::new(),
             access_log: false,
             trusted_proxies: Vec::new(),
             rates: rates::Config::default(),

@@ -16,6 +16,7 @@ use transcode::Schema;
 use crate::{
     compression::{self, Coding},
     openapi::{self, Limits, Title},
+    rest::Sunsets,
 };
 
 /// The version of the viewer, a part of its files' addresses.
@@ -55,6 +56,7 @@ pub(crate) struct Document {
     schema: Arc<Schema>,
     title: Title,
     limits: Limits,
+    sunsets: Sunsets,
     page: OnceLock<Page>,
 }
 
@@ -66,12 +68,14 @@ impl Document {
         schema: &Arc<Schema>,
         is_foreign: bool,
         limits: Limits,
+        sunsets: Sunsets,
     ) -> Self {
         Self {
             contract: Arc::clone(contract),
             schema: Arc::clone(schema),
             title: if is_foreign { Title::foreign(contract) } else { Title::embedded() },
             limits,
+            sunsets,
             page: OnceLock::new(),
         }
     }
@@ -79,8 +83,8 @@ impl Document {
     /// Answers `GET /openapi.json`.
     pub(crate) fn answer(&self, headers: &HeaderMap) -> Response<Body> {
         let page = self.page.get_or_init(|| {
-            let document =
-                openapi::document(&self.contract, &self.schema, &self.title, self.limits);
+            let Self { contract, schema, title, limits, sunsets, .. } = self;
+            let document = openapi::document(contract, schema, title, *limits, sunsets);
             Page::new("application/json", REVALIDATE, Bytes::from(document.to_string()))
         });
         page.answer(headers)

@@ -33,6 +33,7 @@ use crate::{
     problem::{self, Telling},
     rest::{Accept, Rest},
     serving::Serving,
+    timing::{self, ServerTiming},
     web::{self, Web},
     websocket::{self, Sockets},
 };
@@ -61,6 +62,7 @@ struct Inner {
     trusted_proxies: Vec<IpNet>,
     uri_bytes_max: usize,
     access_log: bool,
+    timing: ServerTiming,
 }
 
 /// The route that a REST request took: in the extensions of its answer, for the log.
@@ -95,6 +97,7 @@ impl Edge {
             trusted_proxies: config.trusted_proxies.clone(),
             uri_bytes_max: config.uri_bytes_max,
             access_log: config.access_log,
+            timing: config.server_timing,
             serving,
             health,
         })))
@@ -147,6 +150,9 @@ impl Inner {
             if let Ok(name) = HeaderValue::from_str(&request_id) {
                 headers.insert(REQUEST_ID, name);
             }
+        }
+        if self.timing.is_on() {
+            timing::complete(started.elapsed(), headers);
         }
         self.cors.admit(headers, origin.as_ref());
         if self.access_log {

@@ -10,7 +10,7 @@
 //! - `serving`: what is served now, exchanged whole when the contracts change.
 //! - `learn`: contracts from this build, a file, or the servers' reflection.
 //! - `proxy`: hands gRPC calls to the service that owns the method.
-//! - `rates`: how often one caller may call.
+//! - `rates`: how often one caller may call. `timing`: where the time of a call went.
 //! - `rest`, `streams`: JSON in, gRPC through, JSON out, by the [`transcode`] library.
 //! - `http_body`: content of any type, as a whole, in parts, in pieces and in forms.
 //! - `websocket`: streams for whoever cannot stream by HTTP.
@@ -47,6 +47,7 @@ pub mod rates;
 mod rest;
 mod serving;
 mod streams;
+mod timing;
 mod web;
 mod websocket;
 
@@ -64,7 +65,9 @@ use transcode::Schema;
 
 pub use config::Config;
 use learn::{Learned, Teacher};
+pub use rest::Sunsets;
 use serving::{Maker, Serving};
+pub use timing::ServerTiming;
 
 /// The name under which the gateway appears in settings, traces and metrics.
 pub const NAME: &str = "gateway";
@@ -124,6 +127,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         keys: keys.clone(),
         health: health.clone(),
         rates: Arc::clone(&rates),
+        sunsets: Sunsets::read(&config.sunsets)?,
     };
     let learned = learn_at_start(&teacher, &maker).await?;
     let serving = Arc::new(ArcSwap::from_pointee(maker.make(&learned)?));

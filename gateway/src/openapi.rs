@@ -25,7 +25,11 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 use transcode::{Binding, Method, Schema};
 
-use crate::{config::Config, rest::Plans, streams::Resume};
+use crate::{
+    config::Config,
+    rest::{Plans, Sunsets},
+    streams::Resume,
+};
 use operation::{Facts, Named};
 use path::Path;
 use schema::Schemas;
@@ -60,14 +64,20 @@ pub struct Title {
 }
 
 /// The document.
-pub fn document(contract: &Contract, schema: &Schema, title: &Title, limits: Limits) -> Value {
+pub fn document(
+    contract: &Contract,
+    schema: &Schema,
+    title: &Title,
+    limits: Limits,
+    sunsets: &Sunsets,
+) -> Value {
     let mut document = Document {
         schemas: Schemas::new(schema.pool(), limits),
         examples: Map::new(),
         paths: Map::new(),
         shapes: HashMap::new(),
         names: HashMap::new(),
-        plans: Plans::new(schema),
+        plans: Plans::new(schema, sunsets),
     };
     let exposed: Vec<&Method> =
         schema.methods().iter().filter(|method| is_shown(contract, method)).collect();

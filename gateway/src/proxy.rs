@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use chassis::{Channel, Contract, Fault, Peers, Routes, guard::Guard};
@@ -14,7 +15,7 @@ use http::{HeaderMap, HeaderName, Request, Response, header};
 use tonic::{Status, body::Body};
 use tower_service::Service;
 
-use crate::rates::Rates;
+use crate::{rates::Rates, timing::ServerTiming};
 
 /// Headers that speak of one connection (RFC 9110, section 7.6.1) or of the edge,
 /// and go no further.
@@ -46,6 +47,7 @@ struct Inner {
     contract: Arc<Contract>,
     guard: Guard,
     rates: Arc<Rates>,
+    timing: ServerTiming,
 }
 
 // === impl Proxy ===
@@ -59,12 +61,14 @@ impl Proxy {
         exposed: &[String],
         guard: Guard,
         rates: Arc<Rates>,
+        timing: ServerTiming,
     ) -> Self {
         let channels = exposed
             .iter()
             .filter_map(|name| Some((name.clone(), peers.channel(&contract.owner(name)?))))
             .collect();
-        Self(Arc::new(Inner { local, channels, contract: Arc::clone(contract), guard, rates }))
+        let contract = Arc::clone(contract);
+        Self(Arc::new(Inner { local, channels, contract, guard, rates, timing }))
     }
 }
 
@@ -114,7 +118,11 @@ impl Inner {
             exceeded.tell(response.headers_mut());
             return response;
         }
+        let started = self.timing.is_on().then(Instant::now);
         let Ok(mut response) = channel.clone().call(request).await;
+        if let Some(started) = started {
+            self.timing.note(&caller, started.elapsed(), response.headers_mut());
+        }
         if let Ok(Some(standing)) = &standing {
             standing.tell(response.headers_mut());
         }

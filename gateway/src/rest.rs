@@ -13,6 +13,7 @@
 //! | `Link: rel="next"` | `next_page_token` of a list |
 //! | `Prefer` | see `prefer`; `respond-async` answers an Operation with 202 |
 //! | `Deprecation` | `option deprecated = true` of the method |
+//! | `Sunset` | `gateway.sunsets` of the settings |
 //! | PATCH | the update mask is what the body names, if the query does not send one |
 //!
 //! A method that answers nothing (`google.protobuf.Empty`) says `{}` with 200, as
@@ -22,7 +23,7 @@
 //! - `plan`: what is known of a binding before anyone calls it.
 //! - `accept`, `prefer`, `profile`: what the client wants.
 //! - `call`: the gRPC request. `reply`: the answer. `refusal`: a failure.
-//! - `etag`, `link`, `percent`: headers and their grammar.
+//! - `etag`, `link`, `percent`, `sunset`: headers and their grammar.
 
 mod accept;
 mod call;
@@ -34,6 +35,7 @@ mod prefer;
 mod profile;
 mod refusal;
 mod reply;
+mod sunset;
 
 use std::sync::Arc;
 
@@ -66,6 +68,7 @@ pub(crate) use profile::PARAMETERS;
 pub(crate) use refusal::Refusal;
 use reply::Manner;
 pub(crate) use reply::{NO_STORE, broken, failed};
+pub use sunset::Sunsets;
 
 /// What browsers may do with an answer: nothing but give it to the script that
 /// asked (OWASP REST Security Cheat Sheet).

@@ -14,8 +14,13 @@ use chassis::{
 use transcode::Schema;
 
 use crate::{
-    config::Config, docs::Document, health::Aggregate, learn::Learned, openapi, proxy,
-    rates::Rates, rest::Plans,
+    config::Config,
+    docs::Document,
+    health::Aggregate,
+    learn::Learned,
+    openapi, proxy,
+    rates::Rates,
+    rest::{Plans, Sunsets},
 };
 
 /// What is served now.
@@ -42,6 +47,7 @@ pub(crate) struct Maker {
     pub(crate) keys: Keys,
     pub(crate) health: Aggregate,
     pub(crate) rates: Arc<Rates>,
+    pub(crate) sunsets: Sunsets,
 }
 
 // === impl Maker ===
@@ -88,13 +94,18 @@ impl Maker {
             })?;
         let guard =
             Guard::new(Arc::clone(contract), self.keys.clone(), self.limits.max_request_bytes);
-        let proxy =
-            proxy::Proxy::new(local, contract, &peers, &exposed, guard, Arc::clone(&self.rates));
+        let rates = Arc::clone(&self.rates);
+        let timing = self.config.server_timing;
+        let proxy = proxy::Proxy::new(local, contract, &peers, &exposed, guard, rates, timing);
         let telemetry = self.host.telemetry.service(crate::NAME);
         let stack = Stack::new(contract, telemetry, self.limits.clone(), proxy);
         let described = openapi::Limits::of(&self.config, self.head_bytes);
-        let document = Document::new(contract, &schema, learned.is_foreign, described);
-        let plans = Plans::new(&schema);
+        for name in self.sunsets.unknown(&schema) {
+            tracing::warn!(name, "gateway.sunsets names what is not served");
+        }
+        let sunsets = self.sunsets.clone();
+        let plans = Plans::new(&schema, &sunsets);
+        let document = Document::new(contract, &schema, learned.is_foreign, described, sunsets);
         Ok(Serving { schema, plans, stack, document })
     }
 }

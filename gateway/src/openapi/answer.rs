@@ -363,6 +363,7 @@ pub(super) fn header_components() -> Value {
         "Operation-Location": text("Where the outcome is asked for.", 8192, "/v1/operations/1"),
         "Preference-Applied": text("What of `Prefer` was heeded (RFC 7240).", 128, "return=minimal"),
         "Deprecation": text("That the method is deprecated (RFC 9745).", 32, "@0"),
+        "Sunset": text("From when on the method will not answer (RFC 8594).", 32, "Wed, 30 Jun 2027 00:00:00 GMT"),
         "Accept-Ranges": text("`bytes`, if a part of it can be asked for.", 16, "bytes"),
         "Content-Range": text("Which bytes these are, and of how many.", 64, "bytes 0-1023/4096"),
         "Accept": text("The media types that are read.", 256, "application/json, application/x-protobuf"),

@@ -121,6 +121,9 @@ pub(super) fn operation(
     if method.is_deprecated() {
         operation.insert("deprecated".to_owned(), true.into());
     }
+    if let Some(sunset) = &facts.plan.sunset {
+        operation.insert("x-sunset".to_owned(), (*sunset.date).into());
+    }
     operation.insert("security".to_owned(), security(facts.access));
     if let Some(rule) = facts.access.and_then(told) {
         operation.insert("x-mercat-access".to_owned(), rule);
@@ -211,6 +214,7 @@ fn success(schemas: &mut Schemas, examples: &mut Map<String, Value>, facts: &Fac
         ("ETag", plan.etag.is_some() || facts.is_download()),
         ("Link", plan.next.is_some()),
         ("Deprecation", plan.deprecation.is_some()),
+        ("Sunset", plan.sunset.is_some()),
         ("Preference-Applied", facts.takes_prefer()),
         ("Idempotent-Replayed", method.request_id().is_some()),
         ("Accept-Ranges", facts.is_download()),

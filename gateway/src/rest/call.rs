@@ -32,6 +32,9 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const ALWAYS_FORWARDED: [&str; 3] = ["authorization", "traceparent", "tracestate"];
 /// Metadata of an answer that is always shown.
 const ALWAYS_SHOWN: [&str; 3] = ["idempotent-replayed", "ratelimit", "ratelimit-policy"];
+/// The same, where callers are told of times.
+const TIMING_SHOWN: [&str; 4] =
+    ["idempotent-replayed", "ratelimit", "ratelimit-policy", "server-timing"];
 /// Room for headers of a call without growing.
 const CALL_HEADERS: usize = 12;
 
@@ -59,9 +62,13 @@ impl Crossing {
                 Error::build(format!("gateway.metadata_prefix: `{prefix}` begins no header's name"))
             })?;
         }
+        let shown = match config.server_timing.is_on() {
+            true => &TIMING_SHOWN[..],
+            false => &ALWAYS_SHOWN,
+        };
         Ok(Self {
             inward: names("forwarded_headers", &ALWAYS_FORWARDED, &config.forwarded_headers)?,
-            outward: names("shown_headers", &ALWAYS_SHOWN, &config.shown_headers)?,
+            outward: names("shown_headers", shown, &config.shown_headers)?,
             prefix: (!prefix.is_empty()).then(|| prefix.into()),
         })
     }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use transcode::{Binding, Content, FieldPath, Match, Schema};
 
-use super::{link::Next, profile::Taken};
+use super::{
+    link::Next,
+    profile::Taken,
+    sunset::{Sunset, Sunsets},
+};
 use crate::streams::raw_body;
 
 /// RFC 9745.
@@ -38,6 +42,8 @@ pub(crate) struct Plan {
     /// Which parameters of the edge are the method's own.
     pub(crate) taken: Taken,
     pub(crate) deprecation: Option<HeaderValue>,
+    /// When the method goes away.
+    pub(crate) sunset: Option<Sunset>,
     /// What a body of any content becomes, if it may be one.
     pub(crate) raw: Option<Content>,
 }
@@ -45,8 +51,9 @@ pub(crate) struct Plan {
 // === impl Plans ===
 
 impl Plans {
-    pub(crate) fn new(schema: &Schema) -> Self {
-        Self(schema.bindings().iter().map(|binding| Plan::new(schema, binding)).collect())
+    pub(crate) fn new(schema: &Schema, sunsets: &Sunsets) -> Self {
+        let plan = |binding| Plan::new(schema, binding, sunsets);
+        Self(schema.bindings().iter().map(plan).collect())
     }
 
     /// The plan of a binding; `None` if it is of another schema.
@@ -63,7 +70,7 @@ impl Plans {
 // === impl Plan ===
 
 impl Plan {
-    fn new(schema: &Schema, binding: &Binding) -> Self {
+    fn new(schema: &Schema, binding: &Binding, sunsets: &Sunsets) -> Self {
         let method = schema.method_by_id(binding.method());
         let is_unary = method
             .is_some_and(|method| !method.is_client_streaming() && !method.is_server_streaming());
@@ -96,6 +103,7 @@ impl Plan {
             next: unary.filter(|_| is_read).and_then(|method| Next::of(schema, method)),
             taken: method.map_or_else(Taken::none, |method| Taken::by(schema, method)),
             deprecation: method.filter(|method| method.is_deprecated()).map(|_| LONG_AGO),
+            sunset: method.and_then(|method| sunsets.of(method)).cloned(),
             raw: method.and_then(|method| raw_body(method, binding.body())),
         }
     }

@@ -16,6 +16,7 @@ use super::{
     plan::DEPRECATION,
     prefer::{PREFERENCE_APPLIED, Prefer},
     refusal::Refusal,
+    sunset::SUNSET,
 };
 use crate::{
     frame::{self, HEAD_BYTES, RESERVE_BYTES_MAX},
@@ -104,6 +105,9 @@ impl Manner {
         }
         if let Some(deprecation) = &plan.deprecation {
             headers.insert(DEPRECATION, deprecation.clone());
+        }
+        if let Some(sunset) = &plan.sunset {
+            headers.insert(SUNSET, sunset.header.clone());
         }
         if verdict == Verdict::NotModified {
             return Ok(answer(StatusCode::NOT_MODIFIED, headers, Body::empty()));

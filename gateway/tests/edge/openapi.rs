@@ -154,7 +154,8 @@ fn embedded() -> (Value, transcode::Schema) {
     let schema = gateway::schema(&contract).unwrap();
     let limits = gateway::openapi::Limits::of(&gateway::Config::default(), 16 << 10);
     let title = gateway::openapi::Title::embedded();
-    (gateway::openapi::document(&contract, &schema, &title, limits), schema)
+    let sunsets = gateway::Sunsets::default();
+    (gateway::openapi::document(&contract, &schema, &title, limits, &sunsets), schema)
 }
 
 async fn all() -> Vec<Value> {

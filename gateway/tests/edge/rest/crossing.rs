@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use chassis::keys::Kind;
 use futures_util::stream;
 use http::HeaderMap;
 use serde_json::json;
@@ -108,4 +109,53 @@ async fn only_metadata_of_the_list_is_shown() {
     assert_eq!((shown.status.as_u16(), shown.header("x-shelf")), (404, "7"));
     assert_eq!((shown.header("x-secret"), shown.header("grpc-message")), ("", ""));
     gallery.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_may_know_are_told_where_the_time_went() {
+    let told = |value: &str| {
+        let millis = |part: &str, name: &str| {
+            let millis = part.strip_prefix(name)?.strip_prefix(";dur=")?;
+            millis.parse::<f64>().ok().filter(|millis| *millis >= 0.0)
+        };
+        let (edge, upstream) = value.split_once(", ")?;
+        Some((millis(edge, "edge")?, millis(upstream, "upstream")?))
+    };
+    for (setting, stranger_may, staff_may) in
+        [("never", false, false), ("staff", false, true), ("anyone", true, true)]
+    {
+        let gallery = Gallery::with(json!({ "server_timing": setting })).await;
+        let metadata = || {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("server-timing", "db-7.internal;dur=5".parse().unwrap());
+            metadata
+        };
+        let pool = gallery.upstream.pool();
+        gallery.upstream.on(&format!("{SERVICE}/GetPicture"), move |_| {
+            let picture = message(&pool, "gallery.v1.Picture", &json!({ "title": "x" }));
+            let answer = Answer { headers: metadata(), ..Answer::of(stream::iter([Ok(picture)])) };
+            std::future::ready(Ok(answer))
+        });
+        let bearer = |kind| {
+            let edge = &gallery.edge;
+            format!("Bearer {}", testkit::token(&edge.signing, &edge.clock, "ana", kind, &[]))
+        };
+        let (customer, staff) = (bearer(Kind::Customer), bearer(Kind::Staff));
+        for (token, may) in [("", stranger_may), (&customer, stranger_may), (&staff, staff_may)] {
+            let headers = [("authorization", token)];
+            let headers = if token.is_empty() { &headers[..0] } else { &headers };
+            let shown = gallery.get(PICTURE, headers).await;
+            assert_eq!(shown.status.as_u16(), 200, "{}", shown.json);
+            let value = shown.header("server-timing");
+            assert_eq!(told(value).is_some(), may, "{setting}: {value}");
+            assert!(may || value.is_empty(), "{setting}: {value}");
+        }
+        // A failure takes its time too; what the edge itself refuses took none there.
+        gallery.on("GetPicture", |_, _| Err(Status::not_found("no")));
+        let failed = gallery.get(PICTURE, &[]).await;
+        assert_eq!(told(failed.header("server-timing")).is_some(), stranger_may, "{setting}");
+        let refused = gallery.get("/v1/nothing", &[]).await;
+        assert_eq!(refused.header("server-timing"), "", "{setting}");
+        gallery.close().await;
+    }
 }

@@ -223,3 +223,25 @@ async fn callers_of_deprecated_methods_are_told() {
     assert_eq!(gallery.get("/v1/pictures/p1", &[]).await.header("deprecation"), "");
     gallery.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_are_told_when_a_method_will_be_gone() {
+    let gallery = Gallery::with(json!({ "sunsets": {
+        "gallery.v1.Gallery": "2028-01-01",
+        "gallery.v1.Gallery/HangPicture": "2027-06-30T12:00:00Z",
+        "gallery.v1.Gallery/NeverMade": "2027-06-30",
+    }}))
+    .await;
+    gallery.on("HangPicture", |_, _| Ok(json!({})));
+    let old = gallery.ask("PUT", "/v1/pictures/p1/wall", &[JSON], "{}").await;
+    assert_eq!(old.header("sunset"), "Wed, 30 Jun 2027 12:00:00 GMT");
+    let other = gallery.get("/v1/pictures/p1", &[]).await;
+    assert_eq!(other.header("sunset"), "Sat, 01 Jan 2028 00:00:00 GMT", "its service's");
+    let document = gallery.get("/openapi.json", &[]).await.json;
+    let paths = &document["paths"];
+    assert_eq!(paths["/v1/pictures/{pictureId}/wall"]["put"]["x-sunset"], "2027-06-30T12:00:00Z");
+    let read = &paths["/v1/pictures/{pictureId}"]["get"];
+    assert_eq!(read["x-sunset"], "2028-01-01");
+    assert!(read["responses"]["200"]["headers"]["Sunset"].is_object(), "{read}");
+    gallery.close().await;
+}
