@@ -45,6 +45,23 @@ async fn an_order_cancelled_before_its_capture_is_voided() {
 }
 
 #[tokio::test]
+async fn a_capture_that_meets_a_payment_in_another_state_looks_again() {
+    // Between its look and its call somebody else has moved the payment on: what a
+    // cancellation does that comes at that moment.
+    let shop = shop().await;
+    let moved = chassis::Fault::failed_precondition(
+        contracts::payments::v1::ErrorReason::IntentStateInvalid,
+    );
+    for _ in 0..5 {
+        shop.world.payments.fail("capture", Strike::Before, unavailable());
+    }
+    shop.world.payments.fail("capture", Strike::Before, moved.into());
+    let order = confirmed(&shop.place(mugs("ok")).await).clone();
+    assert_eq!(shop.saga_over(&order.order_id).await, SagaStatus::Done);
+    shop.until(&order.order_id, |order| order.payment_status() == PaymentStatus::Captured).await;
+}
+
+#[tokio::test]
 async fn every_step_of_a_cancellation_may_fail_or_happen_twice() {
     for step in ["release_stock", "release_payment"] {
         for how in ["act.before=error:1", "act.after=error:1", "act.before=twice"] {

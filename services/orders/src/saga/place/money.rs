@@ -179,9 +179,8 @@ impl Place {
         };
         let intent = match answer {
             Ok(answer) => answer.into_inner(),
-            Err(fault) if fault.is(Payment::IntentStateInvalid) && at.attempt == 1 => {
-                return Outcome::retry(fault);
-            }
+            // Somebody moved it on since we looked, a cancellation most likely: the next look tells.
+            Err(fault) if fault.is(Payment::IntentStateInvalid) => return Outcome::retry(fault),
             Err(fault) => {
                 return match patient(&fault) {
                     Meaning::No if !fault.is(Payment::OutcomeUnknown) => Outcome::Refuse(fault),
