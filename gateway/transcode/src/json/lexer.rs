@@ -419,7 +419,7 @@ pub(crate) fn unescaped(escape: &[u8]) -> Option<(char, usize)> {
     Some((letter, 2))
 }
 
-/// A `\uXXXX` or a pair of surrogates, and its length.
+/// An escape of four hex digits, or two that are a pair of surrogates, and its length.
 fn unicode(escape: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| -> Option<u32> {
         let digits = escape.get(at..at + 6)?.strip_prefix(b"\\u")?;
