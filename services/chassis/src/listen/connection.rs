@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncReadExt as _,
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Duration, sleep, timeout},
 };
 use tonic::body::Body;
 use tower_service::Service;
@@ -83,13 +83,15 @@ pub(super) async fn run<S, B>(
         let io = io.with_budget(config.max_control_frames_per_second, PREFACE.len());
         let counted = counted(FRAME_BYTES, Some(config.max_header_list_size));
         let connection = http2_builder(&port).serve_connection(TokioIo::new(io), counted);
-        drive(connection, http2::Connection::graceful_shutdown, &port, &requests).await;
+        drive(connection, http2::Connection::graceful_shutdown, None, &port, &requests).await;
     } else {
         let io = io.with_heads(Arc::clone(&requests));
         let connection = http1_builder(config)
             .serve_connection(TokioIo::new(io), counted(usize::MAX, None))
             .with_upgrades();
-        drive(connection, http1::UpgradeableConnection::graceful_shutdown, &port, &requests).await;
+        let quiet = Some(config.drain_idle_timeout);
+        drive(connection, http1::UpgradeableConnection::graceful_shutdown, quiet, &port, &requests)
+            .await;
     }
 }
 
@@ -188,8 +190,17 @@ fn http1_builder(config: &Config) -> http1::Builder {
 
 /// Polls a connection to its end, and sees to it that there is one: by age, by
 /// the drain of the port, or by force.
-async fn drive<C, E>(connection: C, graceful: fn(Pin<&mut C>), port: &Port, requests: &Requests)
-where
+///
+/// HTTP/2 tells its peer at any time that the connection takes no more. HTTP/1.1
+/// can do so in an answer alone, and closes without a word only after it was
+/// `quiet` for so long.
+async fn drive<C, E>(
+    connection: C,
+    graceful: fn(Pin<&mut C>),
+    quiet: Option<Duration>,
+    port: &Port,
+    requests: &Requests,
+) where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
@@ -202,6 +213,17 @@ where
         () = port.soft.cancelled() => config.drain_timeout,
         () = sleep(age) => config.max_connection_age_grace,
     };
+    let mut grace = pin!(sleep(grace));
+    if let Some(quiet) = quiet {
+        requests.leave();
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return log(ended),
+            () = port.hard.cancelled() => {}
+            () = requests.none_for(quiet) => {}
+            () = grace.as_mut() => {}
+        }
+    }
     graceful(connection.as_mut());
     // A well-behaved peer lets go by itself. One that does not is let go when it
     // has no request open, and in any case when the grace is over.
@@ -210,7 +232,7 @@ where
         ended = connection => log(ended),
         () = port.hard.cancelled() => {}
         () = requests.none_for(config.drain_idle_timeout) => {}
-        () = sleep(grace) => {}
+        () = grace => {}
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header::UPGRADE};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONNECTION, UPGRADE},
+};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -24,7 +27,9 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::{
-    Closing, PeerAddr, PeerCertificates, Port, arriving, head,
+    Closing, PeerAddr, PeerCertificates, Port,
+    arriving::{self, BodyOver},
+    head,
     stall::{Polled, body_polled},
 };
 
@@ -36,6 +41,8 @@ pub(super) struct Requests {
     begun: AtomicUsize,
     /// Whether one of them asked for another protocol.
     is_upgrading: AtomicBool,
+    /// Whether the next answer is to say that it is the last.
+    is_leaving: AtomicBool,
     /// One waits: the connection's own task.
     changed: Notify,
 }
@@ -46,6 +53,13 @@ impl Requests {
         let is_between =
             self.open.load(Ordering::Acquire) == 0 && !self.is_upgrading.load(Ordering::Relaxed);
         is_between.then(|| self.begun.load(Ordering::Relaxed))
+    }
+
+    /// From now on answers say that they are the last, which HTTP/1.1 alone has
+    /// words for in an answer: its peer would send another request meanwhile to a
+    /// connection that is closed without (RFC 9112, section 9.6).
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
     }
 
     /// Resolves when no request has been open for this long.
@@ -74,6 +88,14 @@ impl Open {
             requests.changed.notify_one();
         }
         Self(Arc::clone(requests))
+    }
+}
+
+impl Clone for Open {
+    /// The same request, open until both are dropped.
+    fn clone(&self) -> Self {
+        self.0.open.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -114,12 +136,13 @@ where
             return CountedFuture {
                 future: None,
                 refusal: Some(refusal),
+                last_unless: None,
                 open: Some(open),
                 piece: self.piece,
             };
         }
         let (parts, incoming) = request.into_parts();
-        let body = arriving::body(&parts.headers, incoming, &self.port);
+        let (body, unless) = arriving::body(&parts, incoming, &open, &self.port);
         let mut request = Request::from_parts(parts, body);
         let has_upgrade = request.headers().contains_key(UPGRADE);
         let extensions = request.extensions_mut();
@@ -132,7 +155,8 @@ where
             extensions.insert(Closing(self.port.soft.clone()));
         }
         let future = Some(self.service.clone().call(request));
-        CountedFuture { future, refusal: None, open: Some(open), piece: self.piece }
+        let (open, piece) = (Some(open), self.piece);
+        CountedFuture { future, refusal: None, last_unless: unless, open, piece }
     }
 }
 
@@ -143,6 +167,8 @@ pin_project! {
         future: Option<F>,
         // What there is instead, if the request was not even looked at.
         refusal: Option<Box<Response<()>>>,
+        // The answer is the connection's last, unless this body is over by then.
+        last_unless: Option<BodyOver>,
         open: Option<Open>,
         piece: usize,
     }
@@ -156,7 +182,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match this.future.as_pin_mut() {
+        let mut response = match this.future.as_pin_mut() {
             Some(future) => {
                 let Ok(response) = std::task::ready!(future.poll(cx));
                 response.map(Some)
@@ -166,6 +192,12 @@ where
                 None => return Poll::Pending,
             },
         };
+        let is_cut = this.last_unless.take().is_some_and(|body| !body.is_over());
+        let is_leaving =
+            this.open.as_ref().is_some_and(|open| open.0.is_leaving.load(Ordering::Relaxed));
+        if (is_cut || is_leaving) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let (open, piece) = (this.open.take(), *this.piece);
         Poll::Ready(Ok(response.map(|body| CountedBody { body, piece, rest: Bytes::new(), open })))
     }

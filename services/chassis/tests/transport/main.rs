@@ -12,6 +12,7 @@ mod attack;
 mod certificate;
 mod channel;
 mod floods;
+mod last;
 mod listen;
 mod probe;
 mod secure;
