@@ -10,12 +10,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use chassis::{Error, Fault, Tasks, listen::PeerAddr, telemetry::TraceContext};
+use chassis::{
+    Error, Fault, Tasks,
+    listen::PeerAddr,
+    telemetry::{ACCESS, TraceContext},
+};
 use contracts::mesh::v1::ErrorReason;
 use futures_util::future::BoxFuture;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use ipnet::IpNet;
 use tonic::body::Body;
@@ -29,7 +31,6 @@ use crate::{
     docs,
     grpc::{self, Grpc},
     health::Aggregate,
-    linger::lingering,
     problem::{self, Telling},
     rest::{Accept, Rest},
     serving::Serving,
@@ -127,9 +128,6 @@ impl Inner {
             return preflight;
         }
         let started = Instant::now();
-        if request.version() < Version::HTTP_2 {
-            request = request.map(lingering);
-        }
         let serving = self.serving.load_full();
         self.find_client(&mut request);
         let origin = request.headers().get(header::ORIGIN).cloned();
@@ -159,7 +157,7 @@ impl Inner {
             let status = response.status().as_u16();
             let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let route = response.extensions().get::<Matched>().map_or("", |Matched(route)| route);
-            tracing::info!(target: "access", %method, path, route, status, duration_us, request_id, "answered");
+            tracing::info!(target: ACCESS, %method, path, route, status, duration_us, request_id, "answered");
         }
         response
     }

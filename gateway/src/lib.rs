@@ -17,7 +17,6 @@
 //! - `deadline`: how long a caller waits, whichever header says so.
 //! - `grpc`, `web`, `connect`: the protocols of calls, which differ in their heads
 //!   and ends; `frame`: the messages between, as bytes; `metadata`: the headers.
-//! - `linger`: bodies that nobody wants any more.
 //! - `coding`: which of them plain HTTP uses, by what a client takes and sends.
 //! - `compression`: codings of bodies and of messages, with a limit on what comes out.
 //! - `problem`: the one JSON form of every failure.
@@ -38,7 +37,6 @@ mod grpc;
 mod health;
 mod http_body;
 mod learn;
-mod linger;
 mod metadata;
 pub mod openapi;
 mod problem;

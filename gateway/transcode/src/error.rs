@@ -151,7 +151,7 @@ pub enum RequestError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// A path variable, query parameter or header has a value that does not fit its field, or names none.
-    #[error("{from} {field:?}: {message}")]
+    #[error("{}: {message}", .from.naming(.field))]
     Parameter {
         /// Where it came from.
         from: Source,
@@ -344,6 +344,16 @@ impl fmt::Debug for WireError {
 impl std::error::Error for WireError {}
 
 // === impl Source ===
+
+impl Source {
+    /// What came from here for a field, which a query parameter names already.
+    fn naming(&self, field: &str) -> String {
+        match self {
+            Self::Query(name) if name == field => self.to_string(),
+            _ => format!("{self} {field:?}"),
+        }
+    }
+}
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

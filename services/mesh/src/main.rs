@@ -447,9 +447,10 @@ fn gateway(flags: &Flags, foreign: &Foreign) -> Result<(), Error> {
         let signals = flags.signals()?;
         let telemetry = telemetry::init(&settings.telemetry)?;
         let host = Host::with_contract(&settings, telemetry, contract)?;
+        let running = gateway::start(&host, &settings).await?;
+        // Its page says that the process is ready, which it is not before.
         let admin = chassis::admin::Admin::new(host.telemetry.metrics().clone());
         run::serve_admin(admin, &settings.listen.admin, signals.hard()).await?;
-        let running = gateway::start(&host, &settings).await?;
         signals.soft().cancelled().await;
         let hard = signals.hard();
         tokio::select! {

@@ -31,7 +31,7 @@ use crate::Fault;
 
 /// The longest body of HTTP/1.1 that is read away if it was not wanted, so that
 /// the connection can go on; to read more costs more than to connect anew.
-const READ_AWAY_BYTES_MAX: u64 = 64 * 1_024;
+const READ_AWAY_BYTES_MAX: u64 = 256 * 1_024;
 
 /// A body that must bring so much in so much time.
 struct Arriving {

@@ -2,14 +2,20 @@
 //! OTLP, metrics for Prometheus.
 //!
 //! [`init`] is called once by a process; what it returns makes a [`Telemetry`]
-//! for each service and sends what is held back when the process ends.
+//! for each service, and writes and sends what is held back when the process ends.
 
 mod context;
+mod lines;
 mod log;
 mod metrics;
 mod trace;
 
-use std::{collections::BTreeMap, io::IsTerminal as _, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Stderr, stderr},
+    sync::Arc,
+    time::Duration,
+};
 
 use opentelemetry::{KeyValue, trace::SpanKind};
 use opentelemetry_otlp::WithExportConfig as _;
@@ -20,6 +26,8 @@ use tracing_subscriber::{
 };
 
 pub use context::{TRACEPARENT, TRACESTATE, TraceContext};
+pub use lines::ACCESS;
+use lines::Lines;
 pub use metrics::{Histogram, Labels, MethodMetrics, Metrics};
 use trace::Traces;
 pub(crate) use trace::{Span, Tracer, beneath};
@@ -32,6 +40,11 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, as `tracing` filters are written: `info,chassis=debug`.
     pub log_filter: String,
+    /// How long a line of the access log may wait for others, so that they are
+    /// written together; `0s` writes each at once, as on a terminal. A process that
+    /// is killed loses those that wait.
+    #[serde(with = "crate::duration")]
+    pub access_log_delay: Duration,
     /// Where spans are sent by OTLP over gRPC (`http://collector:4317`); nowhere
     /// if absent.
     pub otlp_endpoint: Option<String>,
@@ -60,6 +73,9 @@ pub enum Error {
     /// The filter cannot be read.
     #[error("the log filter is not understood")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// There is no thread for the log.
+    #[error("the log has no thread to be written by")]
+    Log(#[from] std::io::Error),
     /// Another subscriber was there first.
     #[error("logging was set up before")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -71,6 +87,7 @@ pub enum Error {
 /// The telemetry of a process. Dropping it sends what is held back.
 #[derive(Debug)]
 pub struct Guard {
+    lines: Option<Lines<Stderr>>,
     metrics: Metrics,
     traces: Traces,
     attributes: Vec<KeyValue>,
@@ -91,6 +108,7 @@ impl Default for Config {
         Self {
             log_format: LogFormat::Text,
             log_filter: "info".to_owned(),
+            access_log_delay: Duration::from_millis(250),
             otlp_endpoint: None,
             sample_ratio: 1.0,
             attributes: BTreeMap::new(),
@@ -105,9 +123,11 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
         return Err(Error::Ratio(config.sample_ratio));
     }
     let filter = EnvFilter::builder().parse(&config.log_filter)?;
-    let is_terminal = std::io::stderr().is_terminal();
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal);
+    let is_terminal = stderr().is_terminal();
+    let delay = if is_terminal { Duration::ZERO } else { config.access_log_delay };
+    let written = Lines::to(stderr(), delay)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(written.clone());
+    let lines = lines.with_ansi(is_terminal);
     let lines = match config.log_format {
         LogFormat::Text => lines.event_format(log::Text::new(is_terminal)).boxed(),
         LogFormat::Json => lines.fmt_fields(log::JsonFields).event_format(log::Json).boxed(),
@@ -122,7 +142,9 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
             .with_filter(LevelFilter::INFO)
     });
     tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
-    Ok(Guard::new(config))
+    let mut guard = Guard::new(config);
+    guard.lines = Some(written);
+    Ok(guard)
 }
 
 // === impl Guard ===
@@ -146,7 +168,7 @@ impl Guard {
             .iter()
             .map(|(key, value)| KeyValue::new(key.clone(), value.clone()))
             .collect();
-        Self { metrics: Metrics::new(), traces, attributes }
+        Self { lines: None, metrics: Metrics::new(), traces, attributes }
     }
 
     /// The metrics of the process.
@@ -160,8 +182,11 @@ impl Guard {
         Telemetry { service: Arc::from(name), metrics: self.metrics.clone(), tracer }
     }
 
-    /// Sends what is held back. Blocks for a few seconds at most.
+    /// Writes and sends what is held back. Blocks for a few seconds at most.
     pub fn shutdown(&self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
         self.traces.shutdown();
     }
 }
