@@ -4,6 +4,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     client::{Reply, request, send, send_h2},
@@ -126,15 +130,23 @@ async fn failures_have_the_form_of_the_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let (_upstream, edge) = edge().await;
-    let (sender, sent) = sending();
-    sender.send(vec![b'x'; 1_000]).await;
-    let foo = [("content-type", "application/grpc-web+foo")];
-    let response = begin_h1(edge.address, LEND, &foo, sent).await;
-    assert_eq!(response.status().as_u16(), 415);
-    // The connection is still there to be written to.
-    for _ in 0..8 {
-        sender.send(vec![b'x'; 8_000]).await;
+    let mut client = TcpStream::connect(edge.address).await.unwrap();
+    let head = format!(
+        "POST {LEND} HTTP/1.1\r\nhost: edge\r\ncontent-type: application/grpc-web+foo\r\n\
+         transfer-encoding: chunked\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    // It looks at nothing before it has sent what it has, and says of no end.
+    let chunk = [b"2000\r\n".as_slice(), &[b'x'; 0x2000], b"\r\n"].concat();
+    for _ in 0..64 {
+        client.write_all(&chunk).await.unwrap();
     }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    let answer = answer.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 415 "), "{answer}");
+    // The client knows that nothing else is answered here.
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     edge.stop().await;
 }
 

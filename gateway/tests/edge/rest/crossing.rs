@@ -81,22 +81,30 @@ async fn headers_of_the_transport_are_no_setting() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_metadata_of_the_list_is_shown() {
-    let gallery = Gallery::with(json!({ "shown_headers": ["x-shelf"] })).await;
-    let metadata = || {
-        let mut metadata = MetadataMap::new();
-        metadata.insert("x-shelf", "7".parse().unwrap());
-        metadata.insert("x-secret", "1".parse().unwrap());
-        metadata.insert("idempotent-replayed", "true".parse().unwrap());
-        metadata
-    };
+fn metadata(entries: &[(&'static str, &str)]) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in entries {
+        metadata.insert(*name, value.parse().unwrap());
+    }
+    metadata
+}
+
+/// A picture with this metadata before it.
+fn answers_with(gallery: &Gallery, headers: impl Fn() -> MetadataMap + Send + Sync + 'static) {
     let pool = gallery.upstream.pool();
     gallery.upstream.on(&format!("{SERVICE}/GetPicture"), move |_| {
         let picture = message(&pool, "gallery.v1.Picture", &json!({ "title": "x" }));
-        let answer = Answer { headers: metadata(), ..Answer::of(stream::iter([Ok(picture)])) };
+        let answer = Answer { headers: headers(), ..Answer::of(stream::iter([Ok(picture)])) };
         std::future::ready(Ok(answer))
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_metadata_of_the_list_is_shown() {
+    let gallery = Gallery::with(json!({ "shown_headers": ["x-shelf"] })).await;
+    let metadata =
+        || metadata(&[("x-shelf", "7"), ("x-secret", "1"), ("idempotent-replayed", "true")]);
+    answers_with(&gallery, metadata);
     let shown = gallery.get(PICTURE, &[]).await;
     assert_eq!(shown.header("x-shelf"), "7");
     assert_eq!(shown.header("idempotent-replayed"), "true");
@@ -125,17 +133,7 @@ async fn those_who_may_know_are_told_where_the_time_went() {
         [("never", false, false), ("staff", false, true), ("anyone", true, true)]
     {
         let gallery = Gallery::with(json!({ "server_timing": setting })).await;
-        let metadata = || {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("server-timing", "db-7.internal;dur=5".parse().unwrap());
-            metadata
-        };
-        let pool = gallery.upstream.pool();
-        gallery.upstream.on(&format!("{SERVICE}/GetPicture"), move |_| {
-            let picture = message(&pool, "gallery.v1.Picture", &json!({ "title": "x" }));
-            let answer = Answer { headers: metadata(), ..Answer::of(stream::iter([Ok(picture)])) };
-            std::future::ready(Ok(answer))
-        });
+        answers_with(&gallery, || metadata(&[("server-timing", "db-7.internal;dur=5")]));
         let bearer = |kind| {
             let edge = &gallery.edge;
             format!("Bearer {}", testkit::token(&edge.signing, &edge.clock, "ana", kind, &[]))

@@ -108,8 +108,9 @@ impl Io {
 
     /// Reads away what the peer is still sending: a socket that is closed over
     /// unread bytes is reset, and the peer loses the answer that told it why. One
-    /// that sends nothing is not waited for.
+    /// that sends nothing is not waited for, unless half its request has come.
     fn linger(&mut self, cx: &mut Context<'_>, mut lingered: usize) -> Poll<()> {
+        let is_cut = self.heads.as_ref().is_some_and(|heads| heads.requests.is_cut());
         let mut scratch = [0; LINGER_BYTES];
         while lingered < LINGER_BYTES_MAX {
             let mut read = ReadBuf::new(&mut scratch);
@@ -118,7 +119,7 @@ impl Io {
                     lingered += read.filled().len();
                     self.lingered = Some(lingered);
                 }
-                Poll::Pending if lingered > 0 => {
+                Poll::Pending if is_cut || lingered > 0 => {
                     return self.stall.poll(cx, self.place.port.config.linger_timeout);
                 }
                 _ => return Poll::Ready(()),

@@ -41,6 +41,8 @@ pub(super) struct Requests {
     begun: AtomicUsize,
     /// Whether one of them asked for another protocol.
     is_upgrading: AtomicBool,
+    /// Whether one was answered that its peer may still be sending.
+    is_cut: AtomicBool,
     /// Whether the next answer is to say that it is the last.
     is_leaving: AtomicBool,
     /// One waits: the connection's own task.
@@ -60,6 +62,11 @@ impl Requests {
     /// connection that is closed without (RFC 9112, section 9.6).
     pub(super) fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the peer may still be sending what was answered.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     /// Resolves when no request has been open for this long.
@@ -193,9 +200,13 @@ where
             },
         };
         let is_cut = this.last_unless.take().is_some_and(|body| !body.is_over());
-        let is_leaving =
-            this.open.as_ref().is_some_and(|open| open.0.is_leaving.load(Ordering::Relaxed));
-        if (is_cut || is_leaving) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let is_last = this.open.as_ref().is_some_and(|Open(requests)| {
+            if is_cut {
+                requests.is_cut.store(true, Ordering::Relaxed);
+            }
+            is_cut || requests.is_leaving.load(Ordering::Relaxed)
+        });
+        if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let (open, piece) = (this.open.take(), *this.piece);

@@ -14,7 +14,10 @@ use chassis::{
     serve::Limits,
 };
 use http::{Request, Response, StatusCode};
-use tokio::{io::AsyncReadExt as _, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -132,6 +135,11 @@ async fn an_answer_before_a_body_of_any_length_says_that_it_is_the_last() {
             peer.send(format!("{begun}{rest}").as_bytes()).await;
             assert!(head(&mut peer).await.contains("connection: close"), "{begun}{rest}");
             is_closed(&mut peer).await;
+            // Nor is it reset: some systems forget the answer then that was not read yet.
+            for _ in 0..3 {
+                peer.stream.write_all(b"4\r\n4567\r\n").await.expect("it is read away");
+                tokio::time::sleep(SHORT / 10).await;
+            }
         }
     }
 }
