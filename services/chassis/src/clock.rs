@@ -231,7 +231,7 @@ impl LastId {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
-fn system_now() -> Time {
+pub(crate) fn system_now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Log lines. Both formats name the trace of the call that was being served,
 //! which they read from the call itself: a call costs nothing until it logs.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -14,12 +14,14 @@ use tracing_subscriber::{
     fmt::{
         FmtContext, FormatEvent, FormatFields, FormattedFields,
         format::{Format, Full, Writer},
-        time::{FormatTime as _, SystemTime},
     },
     registry::LookupSpan,
 };
 
-use crate::call;
+use crate::{
+    call,
+    clock::{Time, system_now},
+};
 
 /// Room for a line, without growing for the usual one.
 const LINE_BYTES: usize = 512;
@@ -77,9 +79,7 @@ where
     ) -> fmt::Result {
         let metadata = event.metadata();
         let mut line = Object::with_capacity(LINE_BYTES);
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        line.put("timestamp", time.as_str());
+        line.put("timestamp", timestamp(system_now()).as_str());
         line.put("level", metadata.level().as_str());
         line.put("target", metadata.target());
         if let Some((trace_id, span_id)) = trace() {
@@ -115,6 +115,26 @@ impl<'w> FormatFields<'w> for JsonFields {
     }
 }
 
+thread_local! {
+    /// The second that was told last, and its text.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// A time as RFC 3339 has it, to the microsecond. Most lines come in the second of
+/// the line before.
+fn timestamp(time: Time) -> String {
+    let mut stamp = time.timestamp();
+    let micros = stamp.nanos / 1_000;
+    stamp.nanos = 0;
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != stamp.seconds {
+            *second = stamp.seconds;
+            *text = stamp.to_string();
+        }
+        format!("{}.{micros:06}Z", text.trim_end_matches('Z'))
+    })
+}
+
 fn trace() -> Option<(String, String)> {
     call::with(|call| call.map(|call| (call.trace.trace_id_text(), call.trace.span_id_text())))
 }
@@ -144,7 +164,14 @@ impl Object {
         let Self(out) = self;
         out.push(if out.is_empty() { b'{' } else { b',' });
         // Neither can fail: a name is text, a value is text or a number.
-        let written = serde_json::to_writer(&mut *out, name);
+        let written = if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'"');
+            Ok(())
+        } else {
+            serde_json::to_writer(&mut *out, name)
+        };
         out.push(b':');
         let written = written.and_then(|()| serde_json::to_writer(&mut *out, value));
         debug_assert!(written.is_ok(), "{name} is not written");
@@ -250,6 +277,7 @@ mod tests {
             call::scope_sync(call, || {
                 tracing::info!(
                     order = 7,
+                    "a \"name\"" = 1,
                     text = "a\nb \u{1b}[31m",
                     level = "mine",
                     ratio = f64::NAN,
@@ -260,6 +288,18 @@ mod tests {
         drop(entered);
         tracing::info!("outside of calls");
         trace_id
+    }
+
+    #[test]
+    fn a_time_is_told_to_the_microsecond_in_any_second() {
+        for (seconds, nanos, text) in [
+            (1_795_312_254, 123_456_789, "2026-11-22T01:50:54.123456Z"),
+            (1_795_312_254, 7_999, "2026-11-22T01:50:54.000007Z"),
+            (1_795_312_255, 0, "2026-11-22T01:50:55.000000Z"),
+        ] {
+            let stamp = prost_types::Timestamp { seconds, nanos };
+            assert_eq!(timestamp(stamp.into()), text);
+        }
     }
 
     #[test]
@@ -276,6 +316,7 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         assert_eq!(lines[0]["trace_id"], trace_id);
         assert_eq!(lines[0]["order"], 7);
+        assert_eq!(lines[0]["a \"name\""], 1);
         assert_eq!(lines[0]["name"], "sweeper");
         assert_eq!(lines[0]["message"], "order placed");
         assert_eq!(lines[0]["level"], "INFO");
