@@ -310,7 +310,7 @@ impl Up {
         home.defaults(&mut sources);
         sources.defaults.push(("gateway.listen".to_owned(), self.listen.clone()));
         sources.defaults.push(("listen.admin".to_owned(), self.admin.clone()));
-        sources.defaults.push(("telemetry.log_filter".to_owned(), "warn".to_owned()));
+        sources.defaults.push(("telemetry.log_filter".to_owned(), "warn,access=info".to_owned()));
         let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
         let host = Host::new(&settings, telemetry::init(&settings.telemetry)?)?;
         let mesh = Mesh::start(&host, &settings, &mesh::services(), Ports(self.ports)).await?;
