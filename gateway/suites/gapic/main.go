@@ -4,12 +4,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -108,13 +110,18 @@ func services() (found []protoreflect.ServiceDescriptor) {
 
 // The gateway before a server, as anyone would start it, and how it ends.
 func edge(ctx context.Context, mercat, upstream string) (string, func()) {
-	address := free()
-	gateway := exec.CommandContext(ctx, mercat, "gateway", "--listen", address, "--admin", "127.0.0.1:0", "--upstream", upstream, "--access", "public")
-	gateway.Stdout, gateway.Stderr = os.Stderr, os.Stderr
+	gateway := exec.CommandContext(ctx, mercat, "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream, "--access", "public",
+		"--set", "telemetry.log_format=json")
+	gateway.Stdout = os.Stderr
 	gateway.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	lines, err := gateway.StderrPipe()
+	if err != nil {
+		log.Fatal(err)
+	}
 	if err := gateway.Start(); err != nil {
 		log.Fatal(err)
 	}
+	address := serving(lines)
 	for range 300 {
 		reply, err := http.Get("http://" + address + "/readyz")
 		if err == nil {
@@ -129,12 +136,17 @@ func edge(ctx context.Context, mercat, upstream string) (string, func()) {
 	return "", nil
 }
 
-// An address of loopback that nobody listens on.
-func free() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
+// The address of which the log says that it is served. The rest of the log is passed on.
+func serving(lines io.Reader) string {
+	scanner := bufio.NewScanner(lines)
+	for scanner.Scan() {
+		fmt.Fprintln(os.Stderr, scanner.Text())
+		var line struct{ Message, Address string }
+		if json.Unmarshal(scanner.Bytes(), &line) == nil && line.Message == "the gateway is serving" {
+			go func() { _, _ = io.Copy(os.Stderr, lines) }()
+			return line.Address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	log.Fatal("the gateway does not start")
+	return ""
 }
