@@ -35,11 +35,15 @@ async fn an_event_that_comes_three_times_is_stored_and_applied_once() {
 
     let events = eventually(|| async {
         let events = shop.received().await;
-        let done = events.iter().all(|event| event.status() == WebhookEventStatus::Ignored);
+        let done = events.iter().all(|event| event.status() != WebhookEventStatus::Received);
         Some(events).filter(|events| events.len() == 2 && done)
     })
     .await;
 
+    // An event may be faster than the answer to the call that caused it: then it is
+    // the event that is applied, and the answer that says nothing new.
+    let known = [WebhookEventStatus::Processed, WebhookEventStatus::Ignored];
+    assert!(events.iter().all(|event| known.contains(&event.status())), "{events:?}");
     assert!(events.iter().all(|event| event.payment_intent_id == intent.payment_intent_id));
     assert_eq!(shop.get(&intent).await, intent);
     assert_eq!(shop.books(&intent).await.captured, PRICE);
