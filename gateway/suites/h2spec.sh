@@ -37,19 +37,18 @@ run() { # name, flag of h2spec or nothing, settings...
   local name=$1 flag=$2 port
   shift 2
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  timeout 300 "$MERCAT" up --data "$scratch/$name" --no-demo --listen "127.0.0.1:$port" --ports 0 --admin 127.0.0.1:0 "$@" >"$scratch/$name.log" 2>&1 &
+  timeout 300 "$MERCAT" up --data "$scratch/$name" --listen "127.0.0.1:$port" --ports 0 --admin 127.0.0.1:0 "$@" >"$scratch/$name.log" 2>&1 &
   mesh=$!
   for _ in $(seq 600); do
     grep -q 'is up after' "$scratch/$name.log" && break
     kill -0 "$mesh" 2>/dev/null || { cat "$scratch/$name.log"; exit 1; }
     sleep 0.1
   done
-  # Of a page that is answered before its request is over, the answer and what h2spec
-  # sends after it race each other; the list of keys waits for the whole request, and is
-  # long enough for the cases of flow control.
+  # A list of products comes from a database: what h2spec sends behind the head of a
+  # request is mostly there before the answer is.
   #
   # The exit code says that something failed; which, the report.
-  timeout 250 "$H2SPEC" $flag -S -h 127.0.0.1 -p "$port" -P /v1/auth/jwks -j "$scratch/$name.xml" >"$scratch/$name.txt" 2>&1 || true
+  timeout 250 "$H2SPEC" $flag -S -h 127.0.0.1 -p "$port" -P /v1/products -j "$scratch/$name.xml" >"$scratch/$name.txt" 2>&1 || true
   kill "$mesh"
   wait "$mesh" || true
   mesh=
@@ -77,5 +76,7 @@ PYTHON
 }
 
 run plain ""
-run tls "-t -k" \
+# The demo catalogue is sent to the port in plain text. Without it one case has too
+# little to read, and is skipped.
+run tls "-t -k" --no-demo \
   --set "connections.tls.certificate_file=$scratch/tls.crt" --set "connections.tls.key_file=$scratch/tls.key"
