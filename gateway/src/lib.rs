@@ -56,6 +56,7 @@ use chassis::{
     Contract, Error, Fault, Keys, Settings, Tasks,
     keys::PublicKey,
     listen::{self, Listener, Protocol},
+    serve::Stack,
     service::Host,
 };
 use tokio_util::sync::CancellationToken;
@@ -81,6 +82,7 @@ const LEARN_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    serving: Arc<ArcSwap<Serving>>,
     health: health::Aggregate,
     tasks: Tasks,
     shutdown: CancellationToken,
@@ -141,6 +143,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
     let edge = edge::Edge::new(&config, Arc::clone(&serving), health.clone(), &tasks)?;
     if teacher.is_live() {
         let period = config.descriptor_period;
+        let serving = Arc::clone(&serving);
         follow(&tasks, period, Follower { teacher, maker, learned, refused: None, serving });
     }
 
@@ -166,7 +169,7 @@ pub async fn start(host: &Host, settings: &Settings) -> Result<Running, Error> {
         tokio::spawn(serve)
     };
     tracing::info!(%address, "the gateway is serving");
-    Ok(Running { address, health, tasks, shutdown, server, drain_timeout })
+    Ok(Running { address, serving, health, tasks, shutdown, server, drain_timeout })
 }
 
 /// The keys that callers' tokens are verified with.
@@ -274,6 +277,12 @@ impl Running {
     /// Where the gateway listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it hands gRPC calls to, for callers in this process: they need no
+    /// port, nor TLS to it.
+    pub fn stack(&self) -> Stack {
+        self.serving.load().stack.clone()
     }
 
     /// Whether every service behind it is ready.

@@ -76,7 +76,5 @@ PYTHON
 }
 
 run plain ""
-# The demo catalogue is sent to the port in plain text. Without it one case has too
-# little to read, and is skipped.
-run tls "-t -k" --no-demo \
+run tls "-t -k" \
   --set "connections.tls.certificate_file=$scratch/tls.crt" --set "connections.tls.key_file=$scratch/tls.key"

@@ -38,6 +38,12 @@ impl Client {
         Ok(Self { channel: Channel::to(&contract, address), token: None })
     }
 
+    /// A client of a gateway in this process, nobody yet.
+    pub fn within(gateway: &gateway::Running) -> Result<Self, Error> {
+        let contract = Contract::embedded()?;
+        Ok(Self { channel: Channel::within(&contract, gateway.stack()), token: None })
+    }
+
     /// The same, for whoever holds this token.
     pub fn with_token(&self, token: &str) -> Result<Self, Fault> {
         let value =

@@ -11,6 +11,8 @@ use chassis::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Client;
+
 /// How long a start may take before it is given up.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -83,6 +85,11 @@ impl Mesh {
     /// Where the gateway listens.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
+    }
+
+    /// A client of the gateway, nobody yet, whatever its port speaks.
+    pub fn client(&self) -> Result<Client, Error> {
+        Client::within(&self.gateway)
     }
 
     /// Where the admin page is, if it has an address.

@@ -315,10 +315,12 @@ impl Up {
         let host = Host::new(&settings, telemetry::init(&settings.telemetry)?)?;
         let mesh = Mesh::start(&host, &settings, &mesh::services(), Ports(self.ports)).await?;
         let gateway = mesh.gateway().to_string();
-        self.demo(home, &gateway).await?;
+        self.demo(home, &mesh.client()?).await?;
         let services: Vec<_> =
             mesh.services().map(|(name, address)| (name, address.to_string())).collect();
-        greet(home, &gateway, &services, mesh.admin().map(|address| address.to_string()), started);
+        let admin = mesh.admin().map(|address| address.to_string());
+        let is_secret = settings.connections.tls.is_some();
+        greet(home, &gateway, is_secret, &services, admin, started);
         signals.soft().cancelled().await;
         println!("Stopping: open calls may end. Once more to stop at once.");
         let hard = signals.hard();
@@ -337,10 +339,10 @@ impl Up {
         let split =
             Split::start(home, &names, Ports(self.ports), &self.listen, &self.arguments()?).await?;
         let gateway = split.gateway().to_string();
-        self.demo(home, &gateway).await?;
+        self.demo(home, &Client::new(&gateway)?).await?;
         let services: Vec<_> =
             split.services().map(|(name, address)| (name, address.to_string())).collect();
-        greet(home, &gateway, &services, None, started);
+        greet(home, &gateway, false, &services, None, started);
         split.run(&signals).await
     }
 
@@ -360,9 +362,8 @@ impl Up {
     }
 
     /// Fills a catalogue that has nothing for sale.
-    async fn demo(&self, home: &Home, gateway: &str) -> Result<(), Error> {
-        let client = Client::new(gateway)?;
-        if self.no_demo || !demo::is_empty(&client).await? {
+    async fn demo(&self, home: &Home, client: &Client) -> Result<(), Error> {
+        if self.no_demo || !demo::is_empty(client).await? {
             return Ok(());
         }
         let account = home.account();
@@ -375,6 +376,7 @@ impl Up {
 fn greet(
     home: &Home,
     gateway: &str,
+    is_secret: bool,
     services: &[(&str, String)],
     admin: Option<String>,
     started: Instant,
@@ -384,8 +386,9 @@ fn greet(
         started.elapsed(),
         home.folder().display()
     );
-    println!("  REST, gRPC, gRPC-Web   http://{gateway}");
-    println!("  OpenAPI                http://{gateway}/openapi.json");
+    let scheme = if is_secret { "https" } else { "http" };
+    println!("  REST, gRPC, gRPC-Web   {scheme}://{gateway}");
+    println!("  OpenAPI                {scheme}://{gateway}/openapi.json");
     if let Some(admin) = admin {
         println!("  Metrics                http://{admin}/metrics");
     }
@@ -398,9 +401,13 @@ fn greet(
         home.account().password
     );
     println!("Try:");
-    println!("  curl -s 'http://{gateway}/v1/products?pageSize=3'");
-    println!("  grpcurl -plaintext {gateway} list");
-    println!("  mercat shop --gateway {gateway}");
+    println!("  curl -s '{scheme}://{gateway}/v1/products?pageSize=3'");
+    if is_secret {
+        println!("  grpcurl {gateway} list");
+    } else {
+        println!("  grpcurl -plaintext {gateway} list");
+        println!("  mercat shop --gateway {gateway}");
+    }
     println!("\nCtrl-C stops it.");
 }
 

@@ -4,6 +4,14 @@
 #[expect(dead_code, reason = "each test file uses its part of it")]
 mod program;
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use chassis::{
+    Contract, Peers, Switchboard,
+    channel::{Config, Tls},
+    telemetry::Telemetry,
+};
+use contracts::catalog::v1::{ListProductsRequest, product_service_client::ProductServiceClient};
 use program::{House, mercat, run, text};
 
 /// sysexits.h: wrong usage, and something that is not there.
@@ -197,4 +205,32 @@ fn a_person_can_watch_a_purchase() {
     assert_eq!(program.stop(), Some(0));
     let nobody = run(&["shop", "--gateway", &gateway]);
     assert_eq!(nobody.status.code(), Some(69), "{}", text(&nobody.stderr));
+}
+
+#[tokio::test]
+async fn the_demo_is_for_sale_also_where_the_port_speaks_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let house = House::new()
+        .with("connections.tls.certificate_file", certificate.to_str().unwrap())
+        .with("connections.tls.key_file", key.to_str().unwrap());
+
+    let program = house.up();
+
+    let address = format!("https://{}", program.gateway);
+    let peers = Peers::with_config(
+        Contract::embedded().unwrap(),
+        Telemetry::off("test"),
+        Switchboard::new(),
+        BTreeMap::from([("gateway".to_owned(), address)]),
+        Config { tls: Tls { ca_file: Some(certificate), ..Tls::default() }, ..Config::default() },
+        Arc::new(|| None),
+    );
+    let mut client = peers.client("gateway", ProductServiceClient::new);
+    let found = client.list_products(ListProductsRequest::default()).await.unwrap().into_inner();
+    assert!(!found.products.is_empty());
+    assert_eq!(program.stop(), Some(0));
 }

@@ -45,10 +45,12 @@ pub use switchboard::Switchboard;
 pub use tls::Tls;
 use tls::Trust;
 
-use crate::{Contract, Fault, settings::SettingsError, telemetry::Telemetry};
+use crate::{Contract, Fault, serve::Stack, settings::SettingsError, telemetry::Telemetry};
 
 /// The header that carries the identity of the calling service.
 pub const SERVICE_IDENTITY: HeaderName = HeaderName::from_static("x-mercat-service");
+/// What a server is called that has no name of a service.
+const SERVER: &str = "server";
 
 /// The bounds of calls to peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -318,12 +320,24 @@ impl Channel {
     /// The way to a server at one address, without an identity: for tests and
     /// for the command line.
     pub fn to(contract: &Contract, address: SocketAddr) -> Self {
+        Self::anonymous(contract, Switchboard::new(), Some(&format!("http://{address}")))
+    }
+
+    /// The way to a server of this process, without an identity: for what the
+    /// process does on its operator's behalf.
+    pub fn within(contract: &Contract, stack: Stack) -> Self {
+        let switchboard = Switchboard::new();
+        switchboard.connect(SERVER, stack);
+        Self::anonymous(contract, switchboard, None)
+    }
+
+    fn anonymous(contract: &Contract, switchboard: Switchboard, address: Option<&str>) -> Self {
         Self(Arc::new(Peer::new(
-            "server",
+            SERVER,
             contract,
             Telemetry::off("client"),
-            Switchboard::new(),
-            Some(&format!("http://{address}")),
+            switchboard,
+            address,
             Config::default(),
             Arc::new(Trust::new(&Tls::default())),
             Arc::new(|| None),

@@ -92,6 +92,12 @@ impl House {
         self
     }
 
+    /// The same with another setting.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
+        self.arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+        self
+    }
+
     /// The same as a process each.
     pub(crate) fn split(mut self) -> Self {
         self.arguments.push("--split".to_owned());
@@ -154,7 +160,7 @@ impl House {
             }
             let mut words = line.split_whitespace();
             if line.contains("REST, gRPC") {
-                gateway = line.rsplit("http://").next().and_then(|address| address.parse().ok());
+                gateway = line.rsplit("://").next().and_then(|address| address.parse().ok());
             } else if let (Some(name), Some(Ok(address)), None) =
                 (words.next(), words.next().map(str::parse), words.next())
             {
