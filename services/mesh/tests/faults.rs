@@ -5,6 +5,7 @@
 
 #[path = "faults/audit.rs"]
 mod audit;
+#[expect(dead_code, reason = "each test file uses its part of it")]
 mod program;
 #[expect(dead_code, reason = "each test file uses its part of it")]
 mod support;
