@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chassis::{Error, Fault};
+use chassis::{Error, Fault, channel::Tls};
 use contracts::{
     catalog::v1::{
         GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient,
@@ -27,7 +27,6 @@ use tokio::task::JoinSet;
 use crate::{
     client::Client,
     shop::{self, Wish},
-    split::is_ready,
 };
 
 /// How long the mesh may take to start.
@@ -103,14 +102,16 @@ pub fn run(runtime: &tokio::runtime::Runtime, load: Load) -> Result<(), Error> {
 }
 
 async fn measure(pid: u32, address: SocketAddr, load: Load, started: Instant) -> Result<(), Error> {
-    while !is_ready(address).await {
+    // A new client each time: one that found nobody waits before it looks again.
+    let nobody = || Client::new(&address.to_string(), Tls::default());
+    while !nobody()?.is_ready().await {
         if started.elapsed() > READY_PATIENCE {
             return Err(Error::build("the mesh did not become ready"));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     println!("ready after {:.0?}", started.elapsed());
-    let client = Client::new(&address.to_string())?;
+    let client = nobody()?;
     while crate::demo::is_empty(&client).await? {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

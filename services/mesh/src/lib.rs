@@ -15,6 +15,7 @@ pub mod bench;
 pub mod client;
 pub mod demo;
 pub mod fused;
+pub mod greeting;
 pub mod home;
 pub mod routes;
 pub mod shop;

@@ -14,6 +14,7 @@ use std::{
 
 use chassis::{
     Contract, Error, Fault, Settings,
+    channel::Tls,
     run::{self, Flags},
     service::Host,
     telemetry,
@@ -22,9 +23,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mesh::{
     bench::{self, Load},
-    client::Client,
+    client::{Client, Speech},
     demo,
     fused::{Mesh, Ports},
+    greeting::Greeting,
     home::Home,
     routes,
     shop::{self, Wish},
@@ -107,9 +109,8 @@ enum Verb {
         /// How many pieces.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=10_000))]
         quantity: i32,
-        /// The gateway.
-        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
-        gateway: String,
+        #[command(flatten)]
+        at: At,
     },
     /// Measure what operations cost, against a mesh of its own.
     Bench {
@@ -202,12 +203,35 @@ impl Foreign {
     }
 }
 
+/// The gateway of a running mesh.
+#[derive(Debug, Clone, clap::Args)]
+struct At {
+    /// The gateway: HOST:PORT, or https://HOST:PORT where it speaks TLS.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    gateway: String,
+    /// Believe the certificates of this PEM file's authorities, instead of those that Mozilla
+    /// trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl At {
+    fn client(&self) -> Result<Client, Error> {
+        if self.ca.is_some() && !self.gateway.starts_with("https://") {
+            return Err(Error::build(format!(
+                "--ca is for a gateway that speaks TLS: write --gateway https://{} or leave it out",
+                self.gateway.trim_start_matches("http://")
+            )));
+        }
+        Client::new(&self.gateway, Tls { ca_file: self.ca.clone(), ..Tls::default() })
+    }
+}
+
 /// Whom to sign in as.
 #[derive(Debug, Clone, clap::Args)]
 struct To {
-    /// The gateway.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
-    gateway: String,
+    #[command(flatten)]
+    at: At,
     /// The folder of the mesh, which knows its administrator.
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data: PathBuf,
@@ -239,8 +263,8 @@ fn main() -> ExitCode {
         Verb::Routes => print_routes(),
         Verb::Explain { verb, target } => explain(&verb, &target),
         Verb::Seed { products, stock, to } => seed(products, stock, &to),
-        Verb::Shop { payment_method, quantity, gateway } => {
-            buy(&gateway, &Wish { payment_method, quantity, pick: 0, quiet: false })
+        Verb::Shop { payment_method, quantity, at } => {
+            buy(&at, &Wish { payment_method, quantity, pick: 0, quiet: false })
         }
         Verb::Bench { shoppers, purchases } => {
             run::runtime().and_then(|runtime| bench::run(&runtime, Load { shoppers, purchases }))
@@ -314,13 +338,16 @@ impl Up {
         let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
         let host = Host::new(&settings, telemetry::init(&settings.telemetry)?)?;
         let mesh = Mesh::start(&host, &settings, &mesh::services(), Ports(self.ports)).await?;
-        let gateway = mesh.gateway().to_string();
         self.demo(home, &mesh.client()?).await?;
-        let services: Vec<_> =
-            mesh.services().map(|(name, address)| (name, address.to_string())).collect();
-        let admin = mesh.admin().map(|address| address.to_string());
-        let is_secret = settings.connections.tls.is_some();
-        greet(home, &gateway, is_secret, &services, admin, started);
+        let greeting = Greeting {
+            home,
+            took: started.elapsed(),
+            gateway: mesh.gateway(),
+            speech: &Speech::new(&settings),
+            services: mesh.services().collect(),
+            admin: mesh.admin(),
+        };
+        println!("{greeting}");
         signals.soft().cancelled().await;
         println!("Stopping: open calls may end. Once more to stop at once.");
         let hard = signals.hard();
@@ -336,13 +363,29 @@ impl Up {
         let signals = flags.signals()?;
         let services = mesh::services();
         let names: Vec<&str> = services.iter().map(|service| service.name()).collect();
-        let split =
-            Split::start(home, &names, Ports(self.ports), &self.listen, &self.arguments()?).await?;
-        let gateway = split.gateway().to_string();
-        self.demo(home, &Client::new(&gateway)?).await?;
-        let services: Vec<_> =
-            split.services().map(|(name, address)| (name, address.to_string())).collect();
-        greet(home, &gateway, false, &services, None, started);
+        let mut sources = flags.sources();
+        home.defaults(&mut sources);
+        let settings = Settings::load(&sources, &Contract::embedded()?.service_names())?;
+        let speech = Speech::new(&settings);
+        let split = Split::start(
+            home,
+            &names,
+            Ports(self.ports),
+            &self.listen,
+            speech.clone(),
+            &self.arguments()?,
+        )
+        .await?;
+        self.demo(home, &split.client()?).await?;
+        let greeting = Greeting {
+            home,
+            took: started.elapsed(),
+            gateway: split.gateway(),
+            speech: &speech,
+            services: split.services().collect(),
+            admin: None,
+        };
+        println!("{greeting}");
         split.run(&signals).await
     }
 
@@ -371,44 +414,6 @@ impl Up {
         demo::seed(&staff, demo::PRODUCTS, self.demo_stock, |_| {}).await?;
         Ok(())
     }
-}
-
-fn greet(
-    home: &Home,
-    gateway: &str,
-    is_secret: bool,
-    services: &[(&str, String)],
-    admin: Option<String>,
-    started: Instant,
-) {
-    println!(
-        "Mercat is up after {:.1?}. Its data is in {}.\n",
-        started.elapsed(),
-        home.folder().display()
-    );
-    let scheme = if is_secret { "https" } else { "http" };
-    println!("  REST, gRPC, gRPC-Web   {scheme}://{gateway}");
-    println!("  OpenAPI                {scheme}://{gateway}/openapi.json");
-    if let Some(admin) = admin {
-        println!("  Metrics                http://{admin}/metrics");
-    }
-    for (name, address) in services {
-        println!("  {name:<22} {address}");
-    }
-    println!(
-        "\nThe administrator is {} with the password {}.\n",
-        home.account().email,
-        home.account().password
-    );
-    println!("Try:");
-    println!("  curl -s '{scheme}://{gateway}/v1/products?pageSize=3'");
-    if is_secret {
-        println!("  grpcurl {gateway} list");
-    } else {
-        println!("  grpcurl -plaintext {gateway} list");
-        println!("  mercat shop --gateway {gateway}");
-    }
-    println!("\nCtrl-C stops it.");
 }
 
 // === the parts of a fleet ===
@@ -514,7 +519,7 @@ fn explain(verb: &str, target: &str) -> Result<(), Error> {
 
 impl To {
     async fn client(&self) -> Result<Client, Error> {
-        let client = Client::new(&self.gateway)?;
+        let client = self.at.client()?;
         let account = match (&self.email, &self.password) {
             (Some(email), Some(password)) => (email.clone(), password.clone()),
             _ => known_account(&self.data)?,
@@ -554,9 +559,9 @@ fn seed(products: u32, stock: i64, to: &To) -> Result<(), Error> {
     })
 }
 
-fn buy(gateway: &str, wish: &Wish) -> Result<(), Error> {
+fn buy(at: &At, wish: &Wish) -> Result<(), Error> {
     run::runtime()?.block_on(async {
-        let client = Client::new(gateway)?;
+        let client = at.client()?;
         let bought: Result<_, Fault> = shop::buy(&client, wish).await;
         let order = bought.map_err(|fault| {
             Error::build(match fault.preconditions().first() {

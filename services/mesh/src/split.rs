@@ -3,14 +3,18 @@
 
 use std::{io, net::SocketAddr, process::Stdio, time::Duration};
 
-use chassis::{Error, lifecycle::Signals};
+use chassis::{Error, channel::Tls, lifecycle::Signals};
 use tokio::{
     net::TcpSocket,
     process::{Child, Command},
     time::Instant,
 };
 
-use crate::{fused::Ports, home::Home};
+use crate::{
+    client::{Client, Speech, reachable},
+    fused::Ports,
+    home::Home,
+};
 
 /// How long the processes may take to be ready.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +27,7 @@ pub struct Split {
     children: Vec<(String, Child)>,
     services: Vec<(String, Held)>,
     gateway: Held,
+    speech: Speech,
 }
 
 /// An address whose port is kept for a child: a socket that is bound and does not
@@ -44,6 +49,7 @@ impl Split {
         names: &[&str],
         ports: Ports,
         gateway: &str,
+        speech: Speech,
         arguments: &[String],
     ) -> Result<Self, Error> {
         let failed =
@@ -62,7 +68,7 @@ impl Split {
             .map_err(|error| failed(&format!("{gateway} cannot be listened on"), error))?;
         let mut children = Vec::new();
         for (name, held) in &services {
-            let mut command = command(&program, home, &services);
+            let mut command = command(&program, home, &services, &speech);
             command
                 .args(["serve", name, "--until-eof", "--listen", &held.address.to_string()])
                 .args(arguments);
@@ -71,14 +77,14 @@ impl Split {
                 .map_err(|error| failed(&format!("{name} cannot be started"), error))?;
             children.push((name.clone(), child));
         }
-        let mut command = command(&program, home, &services);
+        let mut command = command(&program, home, &services, &speech);
         command
             .args(["gateway", "--until-eof", "--listen", &gateway.address.to_string()])
             .args(arguments);
         let child =
             command.spawn().map_err(|error| failed("the gateway cannot be started", error))?;
         children.push(("gateway".to_owned(), child));
-        let mut split = Self { children, services, gateway };
+        let mut split = Self { children, services, gateway, speech };
         split.ready().await?;
         Ok(split)
     }
@@ -92,11 +98,19 @@ impl Split {
                     return Err(Error::build(format!("{name} ended with {status}: see its log")));
                 }
             }
-            if is_ready(self.gateway.address).await {
+            // A new client each time: one that found nobody waits before it looks again.
+            if self.client()?.is_ready().await {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(Error::build("the services did not become ready: see their logs"));
+                return Err(Error::build(match self.speech {
+                    Speech::Plain => "the services did not become ready: see their logs",
+                    Speech::Secret(_) => {
+                        "the services did not become ready: see their logs. They find each other \
+                         at 127.0.0.1, for which the certificate of `connections.tls` must be \
+                         good, by the authorities of `channel.tls.ca_file`"
+                    }
+                }));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -105,6 +119,15 @@ impl Split {
     /// Where the gateway listens.
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address
+    }
+
+    /// A client of the gateway, nobody yet.
+    pub fn client(&self) -> Result<Client, Error> {
+        let tls = match &self.speech {
+            Speech::Plain => Tls::default(),
+            Speech::Secret(tls) => tls.clone(),
+        };
+        Client::new(&self.speech.url(reachable(self.gateway.address)), tls)
     }
 
     /// Every service with its gRPC port.
@@ -169,7 +192,12 @@ impl Held {
 }
 
 /// This program again, with the mesh's addresses and secrets in its environment.
-fn command(program: &std::path::Path, home: &Home, services: &[(String, Held)]) -> Command {
+fn command(
+    program: &std::path::Path,
+    home: &Home,
+    services: &[(String, Held)],
+    speech: &Speech,
+) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::piped());
     let mut sources = chassis::settings::Sources::default();
@@ -182,30 +210,9 @@ fn command(program: &std::path::Path, home: &Home, services: &[(String, Held)]) 
         }
     }
     for (name, held) in services {
-        command.env(
-            format!("MERCAT__PEERS__{}", name.to_uppercase()),
-            format!("http://{}", held.address),
-        );
+        command.env(format!("MERCAT__PEERS__{}", name.to_uppercase()), speech.url(held.address));
     }
     command
-}
-
-/// Whether `/readyz` says so.
-pub(crate) async fn is_ready(gateway: SocketAddr) -> bool {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let asked = async {
-        let mut stream = tokio::net::TcpStream::connect(gateway).await?;
-        stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nhost: mercat\r\nconnection: close\r\n\r\n")
-            .await?;
-        let mut answer = [0_u8; 12];
-        stream.read_exact(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
-    };
-    match tokio::time::timeout(Duration::from_secs(2), asked).await {
-        Ok(Ok(answer)) => &answer == b"HTTP/1.1 200",
-        Ok(Err(_)) | Err(_) => false,
-    }
 }
 
 #[cfg(test)]

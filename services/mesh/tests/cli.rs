@@ -1,17 +1,12 @@
 //! What the program says to a person: help, exit codes, names of what is wrong,
 //! and a purchase to watch.
+#![expect(clippy::unwrap_used, reason = "a test says why it failed")]
 
 #[expect(dead_code, reason = "each test file uses its part of it")]
 mod program;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::path::Path;
 
-use chassis::{
-    Contract, Peers, Switchboard,
-    channel::{Config, Tls},
-    telemetry::Telemetry,
-};
-use contracts::catalog::v1::{ListProductsRequest, product_service_client::ProductServiceClient};
 use program::{House, mercat, run, text};
 
 /// sysexits.h: wrong usage, and something that is not there.
@@ -207,30 +202,73 @@ fn a_person_can_watch_a_purchase() {
     assert_eq!(nobody.status.code(), Some(69), "{}", text(&nobody.stderr));
 }
 
-#[tokio::test]
-async fn the_demo_is_for_sale_also_where_the_port_speaks_tls() {
-    let folder = tempfile::tempdir().unwrap();
+/// A house whose ports speak TLS, and the file of the authority that its
+/// certificate is to be believed by.
+fn secret_house(folder: &Path) -> (House, String) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    let [certificate, key] =
+        ["tls.crt", "tls.key"].map(|name| folder.join(name).to_str().unwrap().to_owned());
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let house = House::new()
-        .with("connections.tls.certificate_file", certificate.to_str().unwrap())
-        .with("connections.tls.key_file", key.to_str().unwrap());
+        .with("connections.tls.certificate_file", &certificate)
+        .with("connections.tls.key_file", &key)
+        .with("channel.tls.ca_file", &certificate);
+    (house, certificate)
+}
 
+#[test]
+fn the_demo_is_for_sale_also_where_the_port_speaks_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, authority) = secret_house(folder.path());
     let program = house.up();
+    let gateway = format!("https://{}", program.gateway);
 
-    let address = format!("https://{}", program.gateway);
-    let peers = Peers::with_config(
-        Contract::embedded().unwrap(),
-        Telemetry::off("test"),
-        Switchboard::new(),
-        BTreeMap::from([("gateway".to_owned(), address)]),
-        Config { tls: Tls { ca_file: Some(certificate), ..Tls::default() }, ..Config::default() },
-        Arc::new(|| None),
-    );
-    let mut client = peers.client("gateway", ProductServiceClient::new);
-    let found = client.list_products(ListProductsRequest::default()).await.unwrap().into_inner();
-    assert!(!found.products.is_empty());
+    let bought = run(&["shop", "--gateway", &gateway, "--ca", &authority]);
+    assert!(bought.status.success(), "{}", text(&bought.stderr));
+    assert!(text(&bought.stdout).contains("Bought: order "));
+    let seed = ["seed", "--products", "3", "--data", house.folder(), "--ca", &authority];
+    let seeded = run(&[&seed[..], &["--gateway", &gateway]].concat());
+    assert!(seeded.status.success(), "{}", text(&seeded.stderr));
+
+    // Whom nobody vouches for is not sold to, nor is plain text spoken by mistake.
+    for (arguments, said) in [
+        (vec!["--gateway", &*gateway], "UnknownIssuer"),
+        (vec!["--ca", &*authority], "write --gateway https://127.0.0.1:8080"),
+        (vec!["--gateway", &*gateway, "--ca", house.folder()], "channel.tls.ca_file"),
+    ] {
+        let refused = run(&[&["shop"][..], &arguments].concat());
+        assert!(!refused.status.success(), "{arguments:?}");
+        let complaint = text(&refused.stderr);
+        assert!(complaint.contains(said), "{arguments:?}: {complaint}");
+    }
     assert_eq!(program.stop(), Some(0));
+}
+
+#[test]
+fn processes_find_each_other_also_where_their_ports_speak_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (house, authority) = secret_house(folder.path());
+    let program = house.split().up();
+    let gateway = format!("https://{}", program.gateway);
+    let bought = run(&["shop", "--gateway", &gateway, "--ca", &authority]);
+    assert!(bought.status.success(), "{}", text(&bought.stderr));
+    assert!(text(&bought.stdout).contains("Bought: order "));
+    assert_eq!(program.stop(), Some(0));
+}
+
+#[test]
+fn what_is_no_address_of_a_gateway_is_said_so() {
+    for (gateway, fix) in [
+        ("localhost", "write host:port"),
+        ("ftp://localhost:1", "http://host:port"),
+        ("https://", "write host:port"),
+        ("http://localhost:1/v1", "more than a host and a port"),
+        ("http://ana@localhost:1", "more than a host and a port"),
+    ] {
+        let refused = run(&["shop", "--gateway", gateway]);
+        assert!(!refused.status.success(), "{gateway}");
+        let complaint = text(&refused.stderr);
+        assert!(complaint.contains(gateway) && complaint.contains(fix), "{gateway}: {complaint}");
+    }
 }

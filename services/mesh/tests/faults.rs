@@ -18,6 +18,7 @@ use std::{
 };
 
 use audit::{Attempt, Audit};
+use chassis::channel::Tls;
 use contracts::{
     orders::v1::{ListOrdersRequest, order_service_client::OrderServiceClient},
     payments::v1::PaymentActionOutcome,
@@ -146,7 +147,7 @@ async fn keep_buying(
     attempts: Arc<Mutex<Vec<Attempt>>>,
     mut random: Random,
 ) {
-    let nobody = mesh::client::Client::new(&program_gateway.to_string()).unwrap();
+    let nobody = mesh::client::Client::new(&program_gateway.to_string(), Tls::default()).unwrap();
     let methods = [
         CARD_OK,
         CARD_OK,

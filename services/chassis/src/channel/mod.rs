@@ -133,6 +133,8 @@ pub enum Callers {
     /// Strangers, at the edge. A peer that is not of the mesh is called by its
     /// address, which is for the log and the trace alone.
     Strangers,
+    /// Whoever wrote the address, and is told why nothing is to be had there.
+    Operator,
 }
 
 /// How a service proves who it is, if it can: the value of [`SERVICE_IDENTITY`].
@@ -209,6 +211,16 @@ impl Callers {
         match self {
             Self::Services => peer,
             Self::Strangers => "the service",
+            Self::Operator => "the server",
+        }
+    }
+
+    /// What they are told of why a peer could not be reached.
+    fn reason(self, why: &str) -> &str {
+        match self {
+            // Addresses are for the log.
+            Self::Services | Self::Strangers => "it could not be reached",
+            Self::Operator => why,
         }
     }
 
@@ -216,7 +228,7 @@ impl Callers {
     fn blame(self, fault: Fault, peer: &str) -> Fault {
         match self {
             Self::Services => fault.metadata("peer", peer),
-            Self::Strangers => fault,
+            Self::Strangers | Self::Operator => fault,
         }
     }
 }
@@ -317,10 +329,18 @@ impl fmt::Debug for Peers {
 // === impl Channel ===
 
 impl Channel {
-    /// The way to a server at one address, without an identity: for tests and
-    /// for the command line.
+    /// The way to a server at one address in plain text, without an identity: for
+    /// tests.
     pub fn to(contract: &Contract, address: SocketAddr) -> Self {
-        Self::anonymous(contract, Switchboard::new(), Some(&format!("http://{address}")))
+        let address = format!("http://{address}");
+        Self::anonymous(contract, Switchboard::new(), Some(&address), Tls::default())
+    }
+
+    /// The way to a server at `http://host:port` or `https://host:port`, without an
+    /// identity: for the command line.
+    pub fn at(contract: &Contract, address: &str, tls: Tls) -> Result<Self, AddressError> {
+        discovery::check(SERVER, address)?;
+        Ok(Self::anonymous(contract, Switchboard::new(), Some(address), tls))
     }
 
     /// The way to a server of this process, without an identity: for what the
@@ -328,18 +348,24 @@ impl Channel {
     pub fn within(contract: &Contract, stack: Stack) -> Self {
         let switchboard = Switchboard::new();
         switchboard.connect(SERVER, stack);
-        Self::anonymous(contract, switchboard, None)
+        Self::anonymous(contract, switchboard, None, Tls::default())
     }
 
-    fn anonymous(contract: &Contract, switchboard: Switchboard, address: Option<&str>) -> Self {
+    fn anonymous(
+        contract: &Contract,
+        switchboard: Switchboard,
+        address: Option<&str>,
+        tls: Tls,
+    ) -> Self {
+        let trust = Arc::new(Trust::new(&tls));
         Self(Arc::new(Peer::new(
             SERVER,
             contract,
             Telemetry::off("client"),
             switchboard,
             address,
-            Config::default(),
-            Arc::new(Trust::new(&Tls::default())),
+            Config { tls, callers: Callers::Operator, ..Config::default() },
+            trust,
             Arc::new(|| None),
         )))
     }

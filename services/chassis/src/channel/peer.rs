@@ -324,11 +324,11 @@ impl Peer {
         self.config.callers.blame(fault, &self.name)
     }
 
-    /// Addresses are for the log, not for the caller.
     fn unavailable(&self, why: String) -> Fault {
-        let name = self.config.callers.name(&self.name);
+        let callers = self.config.callers;
+        let name = callers.name(&self.name);
         let fault = Fault::unavailable(ErrorReason::Unavailable)
-            .message(format!("{name} is unavailable: it could not be reached"))
+            .message(format!("{name} is unavailable: {}", callers.reason(&why)))
             .because(why);
         self.config.callers.blame(fault, &self.name)
     }

@@ -1,6 +1,7 @@
 //! TLS to peers: whom this side believes, and how it proves itself.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -97,7 +98,7 @@ impl Trust {
         let stream = TlsConnector::from(config)
             .connect(name, stream)
             .await
-            .map_err(|error| format!("its TLS handshake failed: {error}"))?;
+            .map_err(|error| format!("its TLS handshake failed: {}", explained(&error)))?;
         let (_, session) = stream.get_ref();
         if session.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err("it does not agree on HTTP/2 by ALPN, which gRPC needs".to_owned());
@@ -138,6 +139,20 @@ impl Trust {
             None => Err(problems),
         }
     }
+}
+
+/// What went wrong, with the way out of what everybody meets who makes a
+/// certificate with `openssl req -x509`.
+fn explained(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    // The verifier has no name of its own for it.
+    if text.contains("CaUsedAsEndEntity") {
+        text.push_str(
+            ": the certificate is an authority's, which no server may use; make one with \
+             basicConstraints=critical,CA:FALSE",
+        );
+    }
+    text
 }
 
 fn config(material: Material) -> Result<ClientConfig, String> {

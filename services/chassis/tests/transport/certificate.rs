@@ -46,6 +46,11 @@ impl Authority {
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 
+    /// The authority itself as a server: what `openssl req -x509` makes.
+    pub(crate) fn itself(&self) -> Identity {
+        Identity { certificate: self.issuer.pem(), key: self.issuer.key().serialize_pem() }
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -94,6 +94,24 @@ async fn a_peer_that_does_not_prove_its_name_is_not_called() {
 }
 
 #[tokio::test]
+async fn an_operator_is_told_why_a_server_is_not_believed() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let good = server(authority.show(&authority.issue(&["localhost"]))).await;
+    let not_good = server(stranger.show(&stranger.itself())).await;
+    for (server, trust, said) in [
+        (&good, stranger.file(), "invalid peer certificate"),
+        (&not_good, stranger.file(), "basicConstraints=critical,CA:FALSE"),
+    ] {
+        let address = format!("https://localhost:{}", server.address.port());
+        let channel = Channel::at(&contract(), &address, believing(trust)).unwrap();
+        let status = call(&channel, WRITE, "hello").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert!(status.message().contains(said), "{status}");
+        assert!(status.message().contains(&server.address.to_string()), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn both_sides_must_speak_it() {
     let authority = Authority::new();
     let secure = server(authority.show(&authority.issue(&["localhost"]))).await;

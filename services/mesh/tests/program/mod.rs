@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chassis::channel::Tls;
 use mesh::{client::Client, home::Home};
 use tempfile::TempDir;
 
@@ -182,7 +183,7 @@ impl House {
 impl Program {
     /// Nobody.
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.gateway.to_string()).unwrap()
+        Client::new(&self.gateway.to_string(), Tls::default()).unwrap()
     }
 
     /// The process.

@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use chassis::{
     Channel, Clock, Contract, Keys, Peers, Settings, Switchboard,
+    channel::Tls,
     keys::{Kind, MeshKey, SigningKey},
     service::{Host, Running},
     telemetry,
@@ -247,7 +248,7 @@ impl TestMesh {
 
     /// Nobody, through the gateway.
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.gateway().to_string()).unwrap()
+        Client::new(&self.gateway().to_string(), Tls::default()).unwrap()
     }
 
     /// The administrator.
