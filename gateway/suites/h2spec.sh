@@ -36,14 +36,14 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -su
 run() { # name, flag of h2spec or nothing, settings...
   local name=$1 flag=$2 port
   shift 2
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-  timeout 300 "$MERCAT" up --data "$scratch/$name" --listen "127.0.0.1:$port" --ports 0 --admin 127.0.0.1:0 "$@" >"$scratch/$name.log" 2>&1 &
+  timeout 300 "$MERCAT" up --data "$scratch/$name" --listen 127.0.0.1:0 --ports 0 --admin 127.0.0.1:0 "$@" >"$scratch/$name.log" 2>&1 &
   mesh=$!
   for _ in $(seq 600); do
-    grep -q 'is up after' "$scratch/$name.log" && break
+    grep -q 'Ctrl-C stops it' "$scratch/$name.log" && break
     kill -0 "$mesh" 2>/dev/null || { cat "$scratch/$name.log"; exit 1; }
     sleep 0.1
   done
+  port=$(sed -n 's|.*REST, gRPC.*://.*:||p' "$scratch/$name.log")
   # A list of products comes from a database: what h2spec sends behind the head of a
   # request is mostly there before the answer is.
   #

@@ -37,16 +37,16 @@ cleanup() {
 }
 trap cleanup EXIT
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-export MERCAT_URL=http://127.0.0.1:$port
-timeout 900 "$MERCAT" up --data "$scratch/data" --listen "127.0.0.1:$port" --ports 0 --admin 127.0.0.1:0 >"$scratch/up.log" 2>&1 &
+timeout 900 "$MERCAT" up --data "$scratch/data" --listen 127.0.0.1:0 --ports 0 --admin 127.0.0.1:0 >"$scratch/up.log" 2>&1 &
 mesh=$!
 for _ in $(seq 300); do
-  grep -q 'is up after' "$scratch/up.log" && break
+  grep -q 'Ctrl-C stops it' "$scratch/up.log" && break
   kill -0 "$mesh" 2>/dev/null || break
   sleep 0.1
 done
-if ! grep -q 'is up after' "$scratch/up.log"; then cat "$scratch/up.log" >&2; exit 1; fi
+if ! grep -q 'Ctrl-C stops it' "$scratch/up.log"; then cat "$scratch/up.log" >&2; exit 1; fi
+MERCAT_URL=$(sed -n 's|.*REST, gRPC.*\(http://\)|\1|p' "$scratch/up.log")
+export MERCAT_URL
 curl -sSf "$MERCAT_URL/openapi.json" -o "$scratch/openapi.json"
 MERCAT_PASSWORD=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["password"])' "$scratch/data/admin.json")
 export MERCAT_PASSWORD

@@ -169,26 +169,24 @@ impl HttpBody for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        match Pin::new(&mut *incoming).poll_frame(cx) {
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        if let (Unread::Last(over), Poll::Ready(frame)) = (&this.unread, &polled)
+            && (frame.is_none() || incoming.is_end_stream())
+        {
+            over.0.store(true, Ordering::Release);
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(progress) = &mut this.progress {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
                     progress.came(bytes, this.port.config.body_progress_min);
-                }
-                if let (Unread::Last(over), true) = (&this.unread, incoming.is_end_stream()) {
-                    over.0.store(true, Ordering::Release);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
                 Poll::Ready(Some(Err(Status::from_error(Box::new(error)))))
             }
-            Poll::Ready(None) => {
-                if let Unread::Last(over) = &this.unread {
-                    over.0.store(true, Ordering::Release);
-                }
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => {
                 let Some(progress) = &mut this.progress else { return Poll::Pending };
                 std::task::ready!(progress.poll(cx, this.port.config.body_idle_timeout));
